@@ -1,0 +1,73 @@
+# One word per chore, the same on a laptop and in CI.
+SHELL := /bin/bash
+PYTHON ?= python3.11
+BIN := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+ENCODER := model_repository/text_encoder/1/manifest.json
+GENERATOR := model_repository/generator/1/manifest.json
+CATALOGUE := var/catalogues/demo/manifest.json
+RELEASE := var/releases/demo-1/release.json
+INTERACTIONS := var/run/demo-interactions
+
+.DEFAULT_GOAL := help
+.PHONY: help setup check test demo up down export bench wheel bento clean
+
+help: ## Show what there is
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s $$'\t'
+
+setup: .venv/ready ## Make the environment in .venv, from pinned versions
+
+.venv/ready: pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || { echo "expected $(PYTHON) on the path; install Python 3.11 or set PYTHON" >&2; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --progress-bar off --constraint constraints.txt --editable ".[export,serve,triton,cpu,dev]"
+	touch $@
+
+check: setup ## Format, lint, types, import rules
+	ruff format --check .
+	ruff check .
+	mypy
+	lint-imports
+
+test: setup export ## The whole suite, on real models and a real Triton
+	pytest
+
+demo: setup export ## Recommend for one MovieLens user, from nothing
+	longtail up -- longtail recommend --user-id 196 --save var/demo.json
+
+up: setup export ## Start Triton and the service, and watch both
+	longtail up
+
+down: ## End what `make up` started
+	longtail down
+
+export: $(RELEASE) $(INTERACTIONS) ## Models, catalogue, release and interactions of the demo
+
+$(ENCODER): | setup
+	longtail export encoder --source minilm-l6 --version 1
+
+$(GENERATOR): | setup
+	longtail export generator --source smollm2-135m --version 1
+
+$(CATALOGUE): $(ENCODER)
+	longtail up --triton-only -- longtail export catalogue --dataset ml-100k --name demo
+
+$(RELEASE): $(CATALOGUE) $(GENERATOR)
+	longtail release create --name demo-1 --catalogue demo
+
+$(INTERACTIONS): $(CATALOGUE)
+	longtail interactions load var/catalogues/demo/interactions.parquet
+	mkdir -p $(@D) && touch $@
+
+bench: setup export ## Measure what the documents claim
+	python -m bench
+
+wheel: setup ## Build dist/longtail-*.whl
+	rm -rf dist && python -m build --wheel --outdir dist .
+
+bento: wheel ## Build a Bento with the wheel inside
+	python deploy/bento/build.py
+
+clean: ## Remove everything that was built
+	rm -rf .venv var dist model_repository/*/[0-9]*

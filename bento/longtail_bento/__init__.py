@@ -1,0 +1,1 @@
+"""The online half: one service over Triton, and what starts Triton."""

@@ -1,0 +1,85 @@
+"""A published catalogue folder in, its items in memory out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet
+
+from longtail_bento.domain import Counts, Mask
+from longtail_client.contract import Matrix, Vector
+from longtail_client.errors import ReleaseInvalid, UnknownItem
+from longtail_client.release import liked_phrase
+
+_SERVED_APART = {"item_id", "title", "text", "kind", "popularity", "popularity_percentile", "is_tail"}
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """All items of a release, one row each, in one order everywhere.
+
+    Attributes:
+        item_ids: Ids by row.
+        titles: Titles by row.
+        kinds: What sort of item each is, in words; empty where nothing is known.
+        attributes: Attributes by row.
+        popularity: Users who interacted with each. Shape ``(n_items,)``, int64.
+        popularity_percentile: 0 to 100; the tail is below 80. Shape ``(n_items,)``, float32.
+        is_tail: Shape ``(n_items,)``, bool.
+        vectors: Unit rows. Shape ``(n_items, dim)``, float32.
+        row_of: Row by id.
+    """
+
+    item_ids: Sequence[str]
+    titles: Sequence[str]
+    kinds: Sequence[str]
+    attributes: Sequence[Mapping[str, Any]]
+    popularity: Counts
+    popularity_percentile: Vector
+    is_tail: Mask
+    vectors: Matrix
+    row_of: Mapping[str, int]
+
+    @classmethod
+    def load(cls, folder: Path) -> Catalogue:
+        """Read a catalogue folder.
+
+        Raises:
+            ReleaseInvalid: Items and vectors do not belong together.
+        """
+        items = pyarrow.parquet.read_table(folder / "items.parquet")
+        vectors = np.load(folder / "vectors.npy")
+        if vectors.dtype != np.float32 or vectors.ndim != 2 or len(vectors) != len(items):
+            raise ReleaseInvalid(
+                f"{folder}: expected one float32 vector for each of {len(items)} items, "
+                f"got {vectors.dtype} {vectors.shape}; export the catalogue again"
+            )
+        item_ids = items["item_id"].to_pylist()
+        return cls(
+            item_ids=item_ids,
+            titles=items["title"].to_pylist(),
+            kinds=items["kind"].to_pylist(),
+            attributes=items.drop_columns(sorted(_SERVED_APART)).to_pylist(),
+            popularity=items["popularity"].to_numpy(),
+            popularity_percentile=items["popularity_percentile"].to_numpy(),
+            is_tail=items["is_tail"].to_numpy(),
+            vectors=vectors,
+            row_of={item_id: row for row, item_id in enumerate(item_ids)},
+        )
+
+    def liked_phrase(self, row: int) -> str:
+        """Name an item as the prompt names it."""
+        return liked_phrase(self.titles[row], self.kinds[row])
+
+    def require(self, item_id: str, *, field: str) -> None:
+        """Refuse an id that the catalogue does not have.
+
+        Raises:
+            UnknownItem: It has no such item.
+        """
+        if item_id not in self.row_of:
+            raise UnknownItem(f"the live catalogue has no item '{item_id[:80]}'", field=field)

@@ -1,0 +1,179 @@
+"""The online commands: `longtail up`, `longtail down`, `longtail probe`, `longtail interactions load`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from longtail_client.cli import Json, emit
+from longtail_client.errors import DataInvalid, OperatorError
+
+_console = Console(stderr=True, highlight=False)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the online commands to `longtail`."""
+    app.command(context_settings={"allow_interspersed_args": False})(up)
+    app.command()(down)
+    app.command()(probe)
+    interactions = typer.Typer(no_args_is_help=True, help="Stored interactions of users.")
+    interactions.command("load")(load_interactions)
+    app.add_typer(interactions, name="interactions")
+
+
+def up(
+    command: Annotated[
+        list[str] | None, typer.Argument(help="Run this, then end everything, with its exit code.")
+    ] = None,
+    *,
+    triton_only: Annotated[
+        bool, typer.Option("--triton-only", help="Only Triton with the encoder: enough for `export catalogue`.")
+    ] = False,
+) -> None:
+    """Start Triton and the service, watch both, and end both on Ctrl-C.
+
+    Example: longtail up
+
+    With a command, everything lives as long as it runs:  longtail up -- longtail recommend --user-id 196
+    """
+    from longtail_bento.processes import run_command, stack
+    from longtail_bento.settings import ServiceSettings
+
+    settings = ServiceSettings()
+    began_s = time.monotonic()
+    with _ended_by_signals(), stack(settings, triton_only=triton_only, say=_say) as look_after:
+        _say(f"ready after {time.monotonic() - began_s:.1f} s")
+        if command:
+            code = run_command(command, settings)
+        else:
+            code = _watch(settings.var / "run" / "longtail.pid", look_after, f"http://{settings.host}:{settings.port}")
+    raise typer.Exit(code)
+
+
+def down(*, as_json: Json = False) -> None:
+    """End a running `longtail up` of this folder.
+
+    Example: longtail down
+    """
+    from longtail_bento.settings import ServiceSettings
+
+    path = ServiceSettings().var / "run" / "longtail.pid"
+    pid = int(path.read_text()) if path.exists() else None
+    if pid is not None:
+        try:
+            os.kill(pid, signal.SIGTERM)
+            while path.exists():
+                os.kill(pid, 0)
+                time.sleep(0.1)
+        except ProcessLookupError:
+            path.unlink(missing_ok=True)
+    if as_json:
+        emit({"ended": pid})
+    else:
+        _console.print("nothing was running" if pid is None else f"ended process {pid}")
+
+
+def probe(
+    *,
+    url: Annotated[str, typer.Option(help="The service.", envvar="LONGTAIL_URL")] = "http://127.0.0.1:3000",
+    as_json: Json = False,
+) -> None:
+    """Exit with 0 only if an inference works: the health check for containers.
+
+    Example: longtail probe --url http://127.0.0.1:3000
+    """
+    import httpx
+
+    try:
+        ready = httpx.get(f"{url}/readyz", timeout=15.0).status_code == 200
+    except httpx.TransportError:
+        ready = False
+    if as_json:
+        emit({"ready": ready})
+    else:
+        _console.print("ready" if ready else f"{url} is not ready")
+    raise typer.Exit(0 if ready else 4)
+
+
+def load_interactions(
+    path: Annotated[Path, typer.Argument(help="Parquet: user_id, item_id, weight, timestamp, as a catalogue has it.")],
+    *,
+    kind: Annotated[str, typer.Option(help="What they are: rating, view, like, …")] = "rating",
+    as_json: Json = False,
+) -> None:
+    """Store interactions; those that are stored already are left as they are.
+
+    Example: longtail interactions load var/catalogues/demo/interactions.parquet
+    """
+    import pyarrow
+    import pyarrow.parquet
+
+    from longtail_bento.domain import Interaction
+    from longtail_bento.interactions import Interactions
+    from longtail_bento.settings import ServiceSettings
+
+    try:
+        table = pyarrow.parquet.read_table(path, columns=["user_id", "item_id", "weight", "timestamp"])
+    except (OSError, pyarrow.ArrowInvalid, KeyError) as error:
+        raise DataInvalid(f"{path}: expected Parquet with user_id, item_id, weight, timestamp, got {error}") from error
+
+    async def load() -> int:
+        store = Interactions(ServiceSettings().interactions_url)
+        try:
+            await store.prepare()
+            columns = (table[name].to_pylist() for name in ("user_id", "item_id", "weight", "timestamp"))
+            rows = ((user_id, Interaction(*rest)) for user_id, *rest in zip(*columns, strict=True))
+            return await store.record(rows, kind=kind)
+        finally:
+            await store.close()
+
+    n_rows = asyncio.run(load())
+    if as_json:
+        emit({"interactions": n_rows})
+    else:
+        _console.print(f"stored {n_rows} interactions")
+
+
+def _say(text: str) -> None:
+    _console.print(f"  {text} …", style="dim")
+
+
+def _watch(pid_path: Path, look_after: Callable[[], None], url: str) -> int:
+    pid_path.parent.mkdir(parents=True, exist_ok=True)
+    pid_path.write_text(f"{os.getpid()}\n")
+    _console.print(f"serving on {url}; Ctrl-C ends it")
+    try:
+        while True:
+            look_after()
+            time.sleep(1.0)
+    except KeyboardInterrupt:
+        _console.print("ending")
+    finally:
+        pid_path.unlink(missing_ok=True)
+    return 0
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Turn SIGTERM into what Ctrl-C is, so that both end the processes that were started."""
+
+    def interrupt(_signal: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        raise OperatorError("interrupted before it was ready") from error
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,56 @@
+"""The time of one request: what is left of it, where it went, and what had to be done without."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from longtail_client.errors import DeadlineExceeded
+
+
+class Clock:
+    """Started when a request arrives.
+
+    Args:
+        budget_ms: Milliseconds until the answer is due.
+    """
+
+    def __init__(self, budget_ms: int) -> None:
+        self._start_s = time.monotonic()
+        self._budget_ms = budget_ms
+        self.timings_ms: dict[str, float] = {}
+        self.degraded: list[str] = []
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Note how long a stage takes; a stage entered twice adds up."""
+        start_s = time.monotonic()
+        try:
+            yield
+        finally:
+            self.timings_ms[name] = self.timings_ms.get(name, 0.0) + (time.monotonic() - start_s) * 1000
+
+    def degrade(self, stage: str) -> None:
+        """Note that the answer does without a stage."""
+        if stage not in self.degraded:
+            self.degraded.append(stage)
+
+    def left_s(self, *, share: float = 1.0) -> float:
+        """Say how long the next call may take.
+
+        Args:
+            share: The part of what is left that it may use, in ``(0, 1]``.
+
+        Raises:
+            DeadlineExceeded: Nothing is left.
+        """
+        left_s = self._start_s + self._budget_ms / 1000 - time.monotonic()
+        if left_s <= 0:
+            raise DeadlineExceeded(f"the answer was not ready within {self._budget_ms} ms; allow more with deadline_ms")
+        return left_s * share
+
+    def finished_ms(self, *stages: str) -> dict[str, float]:
+        """Return the milliseconds of each stage, 0 for one that was not needed, and ``total``."""
+        total_ms = (time.monotonic() - self._start_s) * 1000
+        return {name: round(self.timings_ms.get(name, 0.0), 2) for name in stages} | {"total": round(total_ms, 2)}

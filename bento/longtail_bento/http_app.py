@@ -1,0 +1,178 @@
+"""The HTTP door: paths, documentation and problem documents around the flow."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from longtail_bento import metrics, pipeline
+from longtail_bento.clock import Clock
+from longtail_bento.edge import Edge, problem, problem_of, request_id_var
+from longtail_bento.interactions import Interactions
+from longtail_bento.releases import LiveRelease
+from longtail_bento.settings import ServiceSettings
+from longtail_bento.status import Status
+from longtail_bento.wire import (
+    DescribeRequest,
+    DescribeResponse,
+    EncodeRequest,
+    EncodeResponse,
+    Problem,
+    RecommendRequest,
+    RecommendResponse,
+    SearchRequest,
+    SearchResponse,
+)
+from longtail_client.errors import InvalidRequest, LongtailError, MalformedBody
+
+_log = logging.getLogger("longtail")
+
+_ENDPOINTS = frozenset({"/recommend", "/describe", "/search", "/encode", "/docs.json"})
+_PROBLEMS: dict[int | str, dict[str, Any]] = {
+    status: {"model": Problem, "description": meaning}
+    for status, meaning in (
+        (400, "The body is not JSON"),
+        (404, "No such user or item"),
+        (413, "The body is too large"),
+        (415, "The body must be application/json"),
+        (422, "A field is not as it should be"),
+        (429, "Too many requests"),
+        (503, "A model does not answer; see Retry-After"),
+        (504, "The time ran out"),
+    )
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """What the doors answer from, once the service has started."""
+
+    live: LiveRelease
+    interactions: Interactions
+    settings: ServiceSettings
+
+
+class HttpDoor:
+    """The FastAPI app; `open` gives it something to answer from.
+
+    Args:
+        settings: Body limit and default deadline.
+    """
+
+    def __init__(self, settings: ServiceSettings) -> None:
+        self._settings = settings
+        self._serving: Serving | None = None
+        self.app = FastAPI(
+            title="longtail",
+            description="Recommendations from the long tail of a catalogue.",
+            openapi_url="/docs.json",
+            docs_url=None,
+            redoc_url=None,
+            responses=_PROBLEMS,
+        )
+        self._add_routes()
+        self._add_problems()
+        self.app.add_middleware(Edge, max_body_bytes=settings.max_body_bytes, endpoints=_ENDPOINTS)
+
+    def open(self, serving: Serving) -> None:
+        """Begin to answer."""
+        self._serving = serving
+
+    @property
+    def serving(self) -> Serving:
+        """What the door answers from."""
+        if self._serving is None:
+            raise RuntimeError("the service answers before it has started")
+        return self._serving
+
+    def _clock(self, deadline_ms: int | None = None) -> Clock:
+        return Clock(deadline_ms or self._settings.default_deadline_ms)
+
+    def _add_routes(self) -> None:
+        @self.app.post("/recommend", response_model_exclude_none=True)
+        async def recommend(request: RecommendRequest) -> RecommendResponse:
+            """Recommend items of the long tail to a user, or for a history."""
+            serving = self.serving
+            clock = self._clock(request.deadline_ms)
+            answer = await pipeline.recommend(
+                request, serving.live, serving.interactions, clock, request_id=request_id_var.get()
+            )
+            metrics.observe_stages("recommend", answer.timings_ms.model_dump(), answer.degraded)
+            for description in answer.descriptions:
+                metrics.DESCRIPTIONS.labels(description.source).inc()
+            return answer
+
+        @self.app.post("/describe")
+        async def describe(request: DescribeRequest) -> DescribeResponse:
+            """Have the generator describe items that a user would like."""
+            serving = self.serving
+            clock = self._clock(request.deadline_ms)
+            answer = await pipeline.describe(
+                request, serving.live, serving.interactions, clock, request_id=request_id_var.get()
+            )
+            metrics.observe_stages("describe", answer.timings_ms)
+            return answer
+
+        @self.app.post("/search", response_model_exclude_none=True)
+        async def search(request: SearchRequest) -> SearchResponse:
+            """Find the items nearest to a text."""
+            answer = await pipeline.search(request, self.serving.live, self._clock(), request_id=request_id_var.get())
+            metrics.observe_stages("search", answer.timings_ms)
+            return answer
+
+        @self.app.post("/encode")
+        async def encode(request: EncodeRequest) -> EncodeResponse:
+            """Embed texts with the live release's encoder."""
+            live = self.serving.live
+            encoder = await live.encoder()
+            vectors = await encoder.encode(request.texts)
+            return EncodeResponse(vectors=vectors.tolist(), release=live.release.name)
+
+    def _add_problems(self) -> None:
+        @self.app.exception_handler(LongtailError)
+        async def known(_: Request, error: LongtailError) -> JSONResponse:
+            return _response(*problem_of(error))
+
+        @self.app.exception_handler(RequestValidationError)
+        async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+            return _response(*problem_of(_first_invalid_field(error)))
+
+        @self.app.exception_handler(HTTPException)
+        async def http(_: Request, error: HTTPException) -> JSONResponse:
+            status = Status(error.status_code, "", str(error.detail))
+            document = problem(status, f"Http{error.status_code}", str(error.detail))
+            return _response(document, dict(error.headers or {}))
+
+        @self.app.exception_handler(Exception)
+        async def unknown(_: Request, error: Exception) -> JSONResponse:
+            _log.error("request %s failed", request_id_var.get(), exc_info=error)
+            document = problem(
+                Status(500, "INTERNAL", "Something went wrong"), "InternalError", "an error that longtail does not know"
+            )
+            return _response(document, {})
+
+
+def _response(document: Mapping[str, Any], headers: Mapping[str, str]) -> JSONResponse:
+    return JSONResponse(
+        document, status_code=document["status"], headers=dict(headers), media_type="application/problem+json"
+    )
+
+
+def _first_invalid_field(error: RequestValidationError) -> InvalidRequest | MalformedBody:
+    """Name the first field at fault; the given value is left out, since it may be somebody's history."""
+    first = error.errors()[0]
+    place = [str(part) for part in first["loc"] if part != "body"]
+    message = str(first["msg"]).removeprefix("Value error, ")
+    if first["type"] == "json_invalid":
+        return MalformedBody(f"expected JSON, got something else at character {place[0] if place else 0}: {message}")
+    if not place and ": " in message:  # a rule over several fields begins with their names
+        return InvalidRequest(message, field=message.partition(":")[0])
+    field = ".".join(place) or "body"
+    return InvalidRequest(f"{field}: {message}", field=field)

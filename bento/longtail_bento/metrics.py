@@ -1,0 +1,24 @@
+"""What the service counts, beside what BentoML counts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from prometheus_client import Counter, Histogram
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.5, 5.0, 10.0)
+
+REQUESTS = Counter("longtail_requests_total", "Answered requests.", ["endpoint", "status"])
+STAGE_SECONDS = Histogram(
+    "longtail_stage_seconds", "Time that a stage of a request took.", ["endpoint", "stage"], buckets=_SECONDS
+)
+DEGRADED = Counter("longtail_degraded_total", "Recommendations made without a stage.", ["stage"])
+DESCRIPTIONS = Counter("longtail_descriptions_total", "Descriptions that were searched with, by source.", ["source"])
+
+
+def observe_stages(endpoint: str, timings_ms: Mapping[str, float], degraded: Sequence[str] = ()) -> None:
+    """Count one answer's stages."""
+    for stage, milliseconds in timings_ms.items():
+        STAGE_SECONDS.labels(endpoint, stage).observe(milliseconds / 1000)
+    for stage in degraded:
+        DEGRADED.labels(stage).inc()

@@ -1,0 +1,73 @@
+"""Where the service finds things and what it allows: explicit argument, then ``LONGTAIL_*``, then the default."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+
+from longtail_client.settings import ClientSettings
+
+
+class ServiceSettings(ClientSettings):
+    """Read once when a process starts and passed inwards."""
+
+    var: Path = Field(
+        default=Path("var"),
+        description="Folder of catalogues, releases and the database. A faster disk starts faster.",
+    )
+    model_repository: Path = Field(
+        default=Path("model_repository"),
+        description="Triton's model repository; the service reads the encoder's tokenizer from it.",
+    )
+    database_url: str | None = Field(
+        default=None,
+        description="SQLAlchemy URL of the interactions; the default is SQLite in `var`, which serves one machine.",
+    )
+    host: str = Field(
+        default="127.0.0.1",
+        description="Address the service listens on. Anything but loopback opens it to others.",
+    )
+    port: int = Field(default=3000, ge=1, le=65535, description="HTTP port of the service.")
+    workers: int = Field(
+        default=1,
+        ge=1,
+        description="Service processes. Each holds the catalogue's vectors; more use more cores and more memory.",
+    )
+    triton_http_port: int = Field(default=8000, ge=1, le=65535, description="Triton's HTTP port, on loopback.")
+    triton_grpc_port: int = Field(default=8001, ge=1, le=65535, description="Triton's gRPC port, on loopback.")
+    triton_metrics_port: int = Field(default=8002, ge=1, le=65535, description="Triton's metrics port, on loopback.")
+    profile: str = Field(
+        default="cpu",
+        pattern="^(cpu|gpu)$",
+        description="Which `configs/<profile>.pbtxt` Triton takes: cpu runs anywhere, gpu needs CUDA.",
+    )
+    start_timeout_s: float = Field(
+        default=180.0,
+        gt=0,
+        description="Seconds Triton and the service may take until an inference works. Large models want more.",
+    )
+    max_body_bytes: int = Field(
+        default=1_000_000,
+        ge=1024,
+        description="Longest request body that is read. More admits longer histories, and costs memory a request.",
+    )
+    default_deadline_ms: int = Field(
+        default=10_000,
+        ge=100,
+        le=60_000,
+        description="Milliseconds a recommendation may take when the caller sets none.",
+    )
+
+    @property
+    def interactions_url(self) -> str:
+        """The database's SQLAlchemy URL, the default filled in."""
+        return self.database_url or f"sqlite+aiosqlite:///{(self.var / 'longtail.db').absolute()}"
+
+    def as_environment(self) -> dict[str, str]:
+        """Write the settings as the variables that another longtail process reads."""
+        values = {name: getattr(self, name) for name in type(self).model_fields}
+        values["var"] = self.var.absolute()
+        values["model_repository"] = self.model_repository.absolute()
+        values["triton_grpc"] = f"127.0.0.1:{self.triton_grpc_port}"
+        return {f"LONGTAIL_{name.upper()}": str(value) for name, value in values.items() if value is not None}

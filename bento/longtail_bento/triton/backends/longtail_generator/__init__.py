@@ -1,0 +1,1 @@
+"""The generator backend: text in, text out, batched in flight."""

@@ -1,0 +1,118 @@
+"""openvino-genai's continuous batching behind the engine seam."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import openvino_genai
+
+from longtail_bento.triton.backends.longtail_generator.engine import SamplingParameters
+
+_UNFINISHED_CHARACTER = "\N{REPLACEMENT CHARACTER}"
+
+
+@dataclass(frozen=True, slots=True)
+class OpenVinoOptions:
+    """What trades memory and latency in the engine.
+
+    Attributes:
+        precision: ``bf16`` or ``f32``: the compute type. bf16 halves memory traffic where the CPU has it.
+        context_tokens: Longest prompt plus text. Longer ones are refused, since the pipeline would accept them.
+        kv_cache_gib: Memory for keys and values, shared by every running text and by cached prefixes.
+        prefill_tokens: Prompt tokens taken in one step. More starts long prompts sooner, and delays running texts.
+    """
+
+    precision: str = "bf16"
+    context_tokens: int = 2048
+    kv_cache_gib: int = 1
+    prefill_tokens: int = 1024
+
+
+class OpenVinoEngine:
+    """See `Engine`.
+
+    Args:
+        model_path: A folder with OpenVINO IR and its tokenizer, or a GGUF file.
+        options: What trades memory and latency.
+    """
+
+    def __init__(self, model_path: Path, options: OpenVinoOptions) -> None:
+        scheduler = openvino_genai.SchedulerConfig()
+        scheduler.cache_size = options.kv_cache_gib
+        scheduler.max_num_batched_tokens = options.prefill_tokens
+        scheduler.enable_prefix_caching = True
+        self._pipeline = openvino_genai.ContinuousBatchingPipeline(
+            str(model_path), scheduler, "CPU", {"INFERENCE_PRECISION_HINT": options.precision}
+        )
+        self._tokenizer = self._pipeline.get_tokenizer()
+        self._context_tokens = options.context_tokens
+        self._ids = count()  # an id used twice breaks the pipeline for good
+
+    def start(self, prompt: str, sampling: SamplingParameters, *, seed: int) -> OpenVinoRunning:
+        """See `Engine.start`."""
+        tokens = self._tokenizer.encode(prompt, add_special_tokens=False).input_ids
+        n_tokens = tokens.shape[1]
+        if n_tokens == 0:
+            raise ValueError("text_input: expected a prompt, got an empty text")
+        if n_tokens + sampling.max_tokens > self._context_tokens:
+            raise ValueError(
+                f"text_input: {n_tokens} tokens and max_tokens {sampling.max_tokens} exceed the context of "
+                f"{self._context_tokens} tokens"
+            )
+        handle = self._pipeline.add_request(next(self._ids), tokens, self._config(sampling, seed))
+        return OpenVinoRunning(handle, self._tokenizer)
+
+    def step(self) -> None:
+        """See `Engine.step`."""
+        if self._pipeline.has_non_finished_requests():
+            self._pipeline.step()
+
+    def _config(self, sampling: SamplingParameters, seed: int) -> Any:
+        config = self._pipeline.get_config()
+        config.max_new_tokens = sampling.max_tokens
+        config.min_new_tokens = sampling.min_tokens
+        config.do_sample = sampling.temperature > 0
+        if config.do_sample:
+            config.temperature = sampling.temperature
+            config.top_p = sampling.top_p
+            if sampling.top_k > 0:
+                config.top_k = sampling.top_k
+            config.rng_seed = seed % 2**63
+        config.repetition_penalty = sampling.repetition_penalty
+        config.stop_strings = set(sampling.stop)
+        return config
+
+
+class OpenVinoRunning:
+    """See `Running`. Holds the handle: a request whose handle is collected is dropped."""
+
+    def __init__(self, handle: Any, tokenizer: Any) -> None:
+        self._handle = handle
+        self._tokenizer = tokenizer
+        self._token_ids: list[int] = []
+        self._n_read = 0
+        self.finished = False
+
+    def read(self) -> str:
+        """See `Running.read`."""
+        if self.finished:
+            return ""
+        ended = self._handle.get_status() != openvino_genai.GenerationStatus.RUNNING
+        while self._handle.can_read():
+            for output in self._handle.read().values():
+                self._token_ids.extend(output.generated_ids)
+        self.finished = ended
+        text: str = self._tokenizer.decode(self._token_ids) if self._token_ids else ""
+        if text.endswith(_UNFINISHED_CHARACTER) and not ended:
+            return ""
+        piece = text[self._n_read :]
+        self._n_read = len(text)
+        return piece
+
+    def cancel(self) -> None:
+        """See `Running.cancel`."""
+        self._handle.cancel()
+        self.finished = True

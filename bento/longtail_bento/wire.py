@@ -1,0 +1,175 @@
+"""What callers send and get, in JSON. Unknown fields, other types, NaN and infinity are refused."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from longtail_bento.domain import Interaction
+
+_Id = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+_Sentence = Annotated[str, StringConstraints(min_length=1, max_length=300, pattern=r"\S")]
+_Text = Annotated[str, StringConstraints(min_length=1, max_length=4000, pattern=r"\S")]
+
+
+class _Request(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class HistoryItem(_Request):
+    """One thing that the user did."""
+
+    item_id: _Id
+    weight: float = Field(
+        default=1.0, ge=-1e6, le=1e6, description="How strongly it speaks for the item: a rating, or 1."
+    )
+    timestamp: int = Field(default=0, ge=0, le=2**53, description="Seconds since 1970; 0 keeps the order given.")
+
+    def as_interaction(self) -> Interaction:
+        """Hand it to the flow."""
+        return Interaction(self.item_id, self.weight, self.timestamp)
+
+
+class DescribeRequest(_Request):
+    """Whose taste to describe: a stored user's, or that of a history in the request."""
+
+    user_id: _Id | None = Field(default=None, description="A user whose interactions are stored.")
+    history: list[HistoryItem] | None = Field(
+        default=None, max_length=1000, description="Interactions instead of a user, oldest first."
+    )
+    descriptions: int = Field(default=4, ge=0, le=16, description="Descriptions that the generator shall write.")
+    steer: list[_Sentence] = Field(default=[], max_length=8, description="The user's wishes, oldest first.")
+    seed: int | None = Field(default=None, ge=0, le=2**53, description="Start of the generator's random numbers.")
+    deadline_ms: int | None = Field(default=None, ge=1, le=60_000, description="Milliseconds that the answer may take.")
+
+    @model_validator(mode="after")
+    def _whose_taste(self) -> Self:
+        if self.user_id is not None and self.history is not None:
+            raise ValueError("user_id, history: give one of them, not both")
+        if self.user_id is None and not self.history and not self._says_something_else():
+            raise ValueError("history: give a user_id, a history that is not empty, or a steer sentence")
+        return self
+
+    def _says_something_else(self) -> bool:
+        return bool(self.steer)
+
+
+class RecommendRequest(DescribeRequest):
+    """What to recommend, to whom, and how."""
+
+    k: int = Field(default=10, ge=1, le=100, description="Recommendations to return.")
+    tail_only: bool = Field(default=True, description="Whether the most popular fifth of the catalogue is left out.")
+    adventurousness: float = Field(default=0.5, ge=0, le=1, description="How far from the popular.")
+    diversity: float = Field(default=0.3, ge=0, le=1, description="How far the recommendations are from each other.")
+    explain: bool = Field(default=False, description="Whether each recommendation says what found it.")
+    given_descriptions: list[_Sentence] | None = Field(
+        default=None,
+        max_length=16,
+        description="Descriptions to use instead of the generator's, as an answer carried them.",
+    )
+
+    def _says_something_else(self) -> bool:
+        return bool(self.steer or self.given_descriptions)
+
+
+class SearchRequest(_Request):
+    """A text to find items for."""
+
+    text: _Text
+    k: int = Field(default=10, ge=1, le=100, description="Items to return.")
+    tail_only: bool = Field(default=True, description="Whether the most popular fifth of the catalogue is left out.")
+
+
+class EncodeRequest(_Request):
+    """Texts to embed."""
+
+    texts: list[_Text] = Field(min_length=1, max_length=256)
+
+
+class DescriptionOut(BaseModel):
+    """A description and where it came from."""
+
+    text: str
+    source: Literal["generator", "given"]
+
+
+class Explanation(BaseModel):
+    """What found an item."""
+
+    sentence: str
+    found_by: Literal["description", "steer", "interest"]
+    text: str = Field(description="The description or the wish; for an interest, a title of the history.")
+    cosine: float = Field(description="Cosine of the item to what found it.")
+
+
+class RecommendationOut(BaseModel):
+    """One item as served."""
+
+    rank: int = Field(ge=1)
+    item_id: str
+    title: str
+    score: float
+    similarity: float = Field(description="Cosine to what found it, from -1 to 1.")
+    popularity_percentile: float = Field(description="0 to 100, the most popular; the tail is below 80.")
+    attributes: dict[str, Any]
+    explanation: Explanation | None = None
+
+
+class Timings(BaseModel):
+    """Milliseconds that each stage took."""
+
+    generate: float
+    encode: float
+    retrieve: float
+    rerank: float
+    total: float
+
+
+class RecommendResponse(BaseModel):
+    """The answer, and all that is needed to make it again."""
+
+    request_id: str
+    release: str
+    seed: int
+    degraded: list[str] = Field(description="Stages that the answer does without: generate, encode.")
+    descriptions: list[DescriptionOut]
+    items: list[RecommendationOut]
+    timings_ms: Timings
+
+
+class DescribeResponse(BaseModel):
+    """Descriptions alone."""
+
+    request_id: str
+    release: str
+    seed: int
+    descriptions: list[DescriptionOut]
+    timings_ms: dict[str, float]
+
+
+class SearchResponse(BaseModel):
+    """The items nearest to a text, best first."""
+
+    request_id: str
+    release: str
+    items: list[RecommendationOut]
+    timings_ms: dict[str, float]
+
+
+class EncodeResponse(BaseModel):
+    """One unit vector a text, in order."""
+
+    vectors: list[list[float]]
+    release: str
+
+
+class Problem(BaseModel):
+    """What went wrong, as RFC 9457 has it."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    request_id: str
+    field: str | None = None

@@ -1,0 +1,65 @@
+"""The `longtail` command: gathers the commands of every longtail package that is installed."""
+
+from __future__ import annotations
+
+import json
+import sys
+from importlib.metadata import entry_points
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from longtail_client.errors import CallerError, LongtailError, OperatorError, Unavailable
+
+_EXIT_CODES: tuple[tuple[type[LongtailError], int], ...] = (
+    (CallerError, 2),
+    (OperatorError, 3),
+    (Unavailable, 4),
+    (LongtailError, 5),
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output and nothing else.")]
+"""The option that every command has."""
+
+
+def main() -> None:
+    """Run the command line.
+
+    Exit codes: 0 done, 2 the request is wrong, 3 what is deployed or given is wrong, 4 something does not answer,
+    5 the time ran out.
+    """
+    app = typer.Typer(
+        name="longtail",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="rich",
+        help="Recommendations from the long tail of a catalogue, found with a language model.\n\n"
+        "A first run:  [bold]make demo[/bold].  Then:  [bold]longtail up[/bold]  and, in another shell,  "
+        "[bold]longtail recommend --user-id 196[/bold].",
+    )
+    for entry in sorted(entry_points(group="longtail.commands"), key=lambda entry: entry.name):
+        try:
+            register = entry.load()
+        except ModuleNotFoundError as error:
+            _explain_missing(app, entry.name, error)
+        else:
+            register(app)
+    try:
+        app()
+    except LongtailError as error:
+        Console(stderr=True, highlight=False, soft_wrap=True).print(f"[red]error:[/red] {error}", markup=True)
+        sys.exit(next(code for kind, code in _EXIT_CODES if isinstance(error, kind)))
+
+
+def emit(document: Any) -> None:
+    """Print a command's result for programs."""
+    typer.echo(json.dumps(document))
+
+
+def _explain_missing(app: typer.Typer, extra: str, error: ModuleNotFoundError) -> None:
+    @app.command(
+        f"{extra}-commands", help=f"Not installed: run `pip install longtail[{extra}]` ({error.name} is missing)."
+    )
+    def missing() -> None:
+        raise OperatorError(f"{error.name} is not installed; run `pip install longtail[{extra}]`")

@@ -1,0 +1,130 @@
+"""Everything that can go wrong in longtail, sorted by who must act.
+
+    LongtailError
+    |-- CallerError               the caller changes the request
+    |   |-- InvalidRequest        a field is missing, unknown or out of range
+    |   |-- MalformedBody         the body is no JSON at all
+    |   |-- RequestTooLarge       the body is longer than the service reads
+    |   |-- UnsupportedMediaType  the body is declared as something else than JSON
+    |   |-- UnknownUser           no interaction of this user is stored
+    |   `-- UnknownItem           the live catalogue has no such item
+    |-- Unavailable               the caller waits and tries again
+    |   |-- ModelUnavailable      Triton, or one of its models, does not answer
+    |   `-- Overloaded            a queue is full
+    |-- DeadlineExceeded          the caller allows more time, or asks for less
+    `-- OperatorError             whoever deploys mends what is deployed
+        |-- ContractMismatch      a tensor or a model config is not what contract.py declares
+        |-- ReleaseInvalid        a release names parts that are missing, changed or do not fit together
+        |-- ExportRejected        an exported model missed its tolerance and was not published
+        |-- DataInvalid           a table of items or interactions cannot be read as one
+        `-- SourceError           weights or data could not be had
+            |-- UnknownSource     no such source
+            |-- HashMismatch      what came is not what is pinned
+            `-- SourceUnreachable the place that has it does not answer
+
+A message says what was expected, what came, where, and what to do.
+"""
+
+from __future__ import annotations
+
+
+class LongtailError(Exception):
+    """Root of every error that longtail raises on purpose."""
+
+
+class CallerError(LongtailError):
+    """The request cannot be answered as it is; sending it again will not help.
+
+    Args:
+        message: One sentence for the caller.
+        field: The request's field at fault, dotted as in ``history.3.item_id``; None where no field is.
+    """
+
+    def __init__(self, message: str, *, field: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class InvalidRequest(CallerError):
+    """A field is missing, unknown, of a wrong type or out of range."""
+
+
+class MalformedBody(CallerError):
+    """The body is not JSON."""
+
+
+class RequestTooLarge(CallerError):
+    """The body is longer than the service reads."""
+
+
+class UnsupportedMediaType(CallerError):
+    """The body is declared as something else than JSON."""
+
+
+class UnknownUser(CallerError):
+    """No interaction of this user is stored."""
+
+
+class UnknownItem(CallerError):
+    """The live catalogue has no such item."""
+
+
+class Unavailable(LongtailError):
+    """Something longtail needs does not answer now.
+
+    Args:
+        message: What was called, where, and what it said.
+        retry_after_s: Seconds after which a new try makes sense.
+    """
+
+    def __init__(self, message: str, *, retry_after_s: float = 2.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class ModelUnavailable(Unavailable):
+    """Triton, or one of its models, does not answer."""
+
+
+class Overloaded(Unavailable):
+    """A queue is full."""
+
+
+class DeadlineExceeded(LongtailError):
+    """The time that the caller allowed ran out."""
+
+
+class OperatorError(LongtailError):
+    """What is deployed, or what is being built, is wrong; no request can mend it."""
+
+
+class ContractMismatch(OperatorError):
+    """A tensor or a model config differs from what ``contract.py`` declares."""
+
+
+class ReleaseInvalid(OperatorError):
+    """A release names parts that are missing, changed, or do not fit together."""
+
+
+class ExportRejected(OperatorError):
+    """An exported model missed its tolerance and was not published."""
+
+
+class DataInvalid(OperatorError):
+    """A table of items or interactions cannot be read as one."""
+
+
+class SourceError(OperatorError):
+    """Weights or data could not be had."""
+
+
+class UnknownSource(SourceError):
+    """No source of this name is known, no such folder exists."""
+
+
+class HashMismatch(SourceError):
+    """What came is not what is pinned."""
+
+
+class SourceUnreachable(SourceError):
+    """The place that has the source does not answer."""

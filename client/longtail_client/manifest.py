@@ -1,0 +1,103 @@
+"""What a published folder holds: its facts and the hash of every file, written last, checked before use."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from longtail_client.errors import DataInvalid, ReleaseInvalid
+
+MANIFEST = "manifest.json"
+
+
+class AlreadyPublished(DataInvalid):
+    """The version exists; a published version is never overwritten."""
+
+
+def sha256_of(path: Path) -> str:
+    """Hash a file's content, as lower-case hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def publishing(target: Path) -> Iterator[Path]:
+    """Build a folder out of sight and let it appear whole, or not at all.
+
+    Args:
+        target: The folder that shall appear. Its parent is made where it is missing.
+
+    Yields:
+        An empty folder beside ``target``; it becomes ``target`` when the block ends without an error.
+
+    Raises:
+        AlreadyPublished: ``target`` exists.
+    """
+    if target.exists():
+        raise AlreadyPublished(
+            f"{target} exists and a published version is never overwritten; choose another version, or remove it first"
+        )
+    staging = target.parent / f".{target.name}.{os.getpid()}"
+    staging.mkdir(parents=True)
+    try:
+        yield staging
+        staging.rename(target)
+    except BaseException:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise
+
+
+def write_manifest(folder: Path, facts: Mapping[str, Any]) -> None:
+    """Close a folder: write its facts and the hash of each file in it.
+
+    Args:
+        folder: The folder, complete but for the manifest.
+        facts: What a reader wants to know of it: source, precision, measurements.
+    """
+    files = {
+        path.relative_to(folder).as_posix(): sha256_of(path) for path in sorted(folder.rglob("*")) if path.is_file()
+    }
+    (folder / MANIFEST).write_text(json.dumps({**facts, "files": files}, indent=2) + "\n")
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Read a published folder's manifest.
+
+    Raises:
+        ReleaseInvalid: There is none, or it is no JSON object.
+    """
+    path = folder / MANIFEST
+    try:
+        manifest = json.loads(path.read_text())
+    except (OSError, json.JSONDecodeError) as error:
+        raise ReleaseInvalid(f"expected a manifest at {path}, got {error}; export this version again") from error
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
+        raise ReleaseInvalid(f"{path}: expected an object with 'files', got something else; export this version again")
+    return manifest
+
+
+def verify_files(folder: Path, files: Mapping[str, str]) -> None:
+    """Compare files with their hashes.
+
+    Args:
+        folder: Where they lie.
+        files: SHA-256 by path relative to ``folder``.
+
+    Raises:
+        ReleaseInvalid: A file is missing or changed; the message names it.
+    """
+    for name, expected in files.items():
+        path = folder / name
+        if not path.is_file():
+            raise ReleaseInvalid(f"{path}: expected the file that the release pins, found none")
+        found = sha256_of(path)
+        if found != expected:
+            raise ReleaseInvalid(
+                f"{path}: expected sha256 {expected[:16]}…, got {found[:16]}…: it changed since export"
+            )

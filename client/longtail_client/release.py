@@ -1,0 +1,150 @@
+"""What a release pins: model versions, a catalogue, a prompt and scoring weights, each by hash.
+
+Written by the export side, read by the service; this file is the one description of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from longtail_client.errors import ReleaseInvalid
+
+RELEASE_FILE = "release.json"
+LIVE_POINTER = "live"
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class PinnedModel(_Frozen):
+    """A version of a served model and the hashes of its files."""
+
+    version: str
+    files: Mapping[str, str]
+
+
+class PinnedCatalogue(_Frozen):
+    """A catalogue folder and the hashes of its files."""
+
+    name: str
+    files: Mapping[str, str]
+
+
+class ChatMarkup(_Frozen):
+    """How the generator wants a conversation written; ``{}`` stands for what is said."""
+
+    system: str
+    user: str
+    assistant: str
+    assistant_opening: str = Field(description="What the prompt ends in: the generator goes on from here.")
+
+
+class Example(_Frozen):
+    """One worked example that the prompt shows the generator."""
+
+    liked: tuple[str, ...]
+    description: str
+
+
+class Prompt(_Frozen):
+    """What the generator is asked, and how its tokens are sampled."""
+
+    system: str
+    examples: tuple[Example, ...]
+    markup: ChatMarkup
+    max_tokens: int = Field(ge=1, le=256)
+    temperature: float = Field(ge=0, le=5)
+    top_p: float = Field(gt=0, le=1)
+    repetition_penalty: float = Field(gt=0, le=2)
+    stop: tuple[str, ...]
+
+
+class Weights(_Frozen):
+    """How much each reason to recommend an item counts, in standard deviations of its cosine over the candidates."""
+
+    description: float = Field(ge=0)
+    steer: float = Field(ge=0)
+    interest: float = Field(ge=0)
+    popularity: float = Field(ge=0, description="Taken off, times adventurousness, for the log of the item's count.")
+
+
+class Release(_Frozen):
+    """Everything that decides an answer but the request and the user's history."""
+
+    name: str
+    created_at: str
+    encoder: PinnedModel
+    generator: PinnedModel
+    catalogue: PinnedCatalogue
+    prompt: Prompt
+    prompt_sha256: str
+    weights: Weights
+
+
+def liked_phrase(title: str, kind: str) -> str:
+    """Name an item that somebody liked, as the prompt's examples and its question both do."""
+    return f"{title}: {kind}" if kind else title
+
+
+def prompt_sha256(prompt: Prompt) -> str:
+    """Hash a prompt, whatever order its JSON has."""
+    return hashlib.sha256(json.dumps(prompt.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+
+
+def releases_folder(var: Path) -> Path:
+    """Say where the releases under ``var`` are."""
+    return var / "releases"
+
+
+def read_release(var: Path, name: str) -> Release:
+    """Read one release.
+
+    Raises:
+        ReleaseInvalid: There is none of this name, it is malformed, or its prompt was edited.
+    """
+    path = releases_folder(var) / name / RELEASE_FILE
+    try:
+        release = Release.model_validate_json(path.read_text())
+    except OSError as error:
+        raise ReleaseInvalid(
+            f"expected a release at {path}, found none; run `longtail release create --name {name}`"
+        ) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise ReleaseInvalid(f"{path}: {place}: {first['msg']}; create the release again") from error
+    found = prompt_sha256(release.prompt)
+    if found != release.prompt_sha256:
+        raise ReleaseInvalid(
+            f"{path}: prompt: expected sha256 {release.prompt_sha256[:16]}…, got {found[:16]}…: it was edited; "
+            "create a new release instead"
+        )
+    return release
+
+
+def live_release_name(var: Path) -> str:
+    """Read which release is live.
+
+    Raises:
+        ReleaseInvalid: None is.
+    """
+    path = releases_folder(var) / LIVE_POINTER
+    try:
+        return path.read_text().strip()
+    except OSError as error:
+        raise ReleaseInvalid(f"expected the live release's name in {path}; run `longtail release create`") from error
+
+
+def point_live(var: Path, name: str) -> None:
+    """Make a release the live one, in one atomic step."""
+    path = releases_folder(var) / LIVE_POINTER
+    staged = path.with_name(f".{path.name}.{os.getpid()}")
+    staged.write_text(f"{name}\n")
+    staged.replace(path)

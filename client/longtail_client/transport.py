@@ -1,0 +1,58 @@
+"""The seam to Triton: arrays in, arrays out, whatever carries them.
+
+`TritonTransport` is the real one, `testing.FakeTransport` the only fake.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Protocol
+
+from longtail_client.contract import Array, ModelConfig
+
+
+class Transport(Protocol):
+    """Calls models by name and version."""
+
+    async def infer(
+        self, model: str, version: str, inputs: Mapping[str, Array], *, timeout_s: float
+    ) -> Mapping[str, Array]:
+        """Run one request to its one response.
+
+        Args:
+            model: Model name.
+            version: Model version, always pinned: an unpinned call moves to a new version as soon as it loads.
+            inputs: Arrays by tensor name; the first dimension counts rows where the model batches.
+            timeout_s: Seconds until the call is given up, queueing included.
+
+        Returns:
+            Arrays by tensor name.
+
+        Raises:
+            ModelUnavailable: The server or the model does not answer.
+            Overloaded: The model's queue is full.
+            DeadlineExceeded: ``timeout_s`` passed.
+            ContractMismatch: The server refused the tensors.
+        """
+        ...
+
+    def stream(
+        self, model: str, version: str, inputs: Mapping[str, Array], *, timeout_s: float
+    ) -> AsyncIterator[Mapping[str, Array]]:
+        """Run one request of a decoupled model; closing the iterator cancels it in the model.
+
+        Args and errors are those of `infer`; they are raised while iterating.
+        """
+        ...
+
+    async def model_config(self, model: str, version: str, *, timeout_s: float) -> ModelConfig:
+        """Read the configuration that a model is served with.
+
+        Raises:
+            ModelUnavailable: The server does not answer or serves no such version.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Give the connection back."""
+        ...

