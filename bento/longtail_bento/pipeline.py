@@ -48,7 +48,7 @@ async def recommend(
 ) -> RecommendResponse:
     """Recommend items of the long tail.
 
-    When the generator is late, away or broken, the answer is made from the interests alone, and says so in ``degraded``.
+    When the generator is late, away or broken, the answer is made from the interests alone; ``degraded`` says so.
 
     Args:
         request: Whose taste, how many items, and how.

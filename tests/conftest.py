@@ -1,0 +1,53 @@
+"""Fixtures that every folder of tests shares."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+from longtail_client.encoder import TextTokenizer
+from tokenizers import Tokenizer
+from tokenizers.models import WordPiece
+from tokenizers.normalizers import BertNormalizer
+from tokenizers.pre_tokenizers import BertPreTokenizer
+from tokenizers.processors import TemplateProcessing
+
+WORDS = (
+    "a an and the of in with film number more quiet loud short drama comedy western horror thriller romance crime "
+    "lighthouse sea about from war love child old new city small town spy music space"
+).split()
+
+
+def write_tiny_tokenizer(path: Path) -> Path:
+    """Write a real WordPiece tokenizer with a vocabulary of words, letters and digits."""
+    letters = [chr(code) for code in range(ord("a"), ord("z") + 1)] + [str(digit) for digit in range(10)]
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *WORDS, *letters, *(f"##{letter}" for letter in letters)]
+    vocabulary = {piece: index for index, piece in enumerate(dict.fromkeys(pieces))}
+    tokenizer = Tokenizer(WordPiece(vocabulary, unk_token="[UNK]"))
+    tokenizer.normalizer = BertNormalizer()
+    tokenizer.pre_tokenizer = BertPreTokenizer()
+    tokenizer.post_processor = TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", vocabulary["[CLS]"]), ("[SEP]", vocabulary["[SEP]"])]
+    )
+    tokenizer.save(str(path))
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_tokenizer_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The path of a tiny real tokenizer."""
+    return write_tiny_tokenizer(tmp_path_factory.mktemp("tokenizer") / "tokenizer.json")
+
+
+@pytest.fixture(scope="session")
+def tiny_tokenizer(tiny_tokenizer_path: Path) -> TextTokenizer:
+    """A tiny real tokenizer."""
+    return TextTokenizer(tiny_tokenizer_path)
+
+
+def free_port() -> int:
+    """Return a port of loopback that nothing listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
