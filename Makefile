@@ -11,7 +11,7 @@ RELEASE := var/releases/demo-1/release.json
 INTERACTIONS := var/run/demo-interactions
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test demo up down export bench wheel bento clean
+.PHONY: help setup check test demo up down export bench wheel bento wheelcheck clean
 
 help: ## Show what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s $$'\t'
@@ -30,7 +30,7 @@ check: setup ## Format, lint, types, import rules
 	mypy
 	lint-imports
 
-test: setup export ## The whole suite, on real models and a real Triton
+test: setup export wheel ## The whole suite, on real models and a real Triton
 	pytest
 
 demo: setup export ## Recommend for one MovieLens user, from nothing
@@ -68,6 +68,9 @@ wheel: setup ## Build dist/longtail-*.whl
 
 bento: wheel ## Build a Bento with the wheel inside
 	python deploy/bento/build.py
+
+wheelcheck: test ## The whole suite once more, against the built wheel with the source tree out of reach
+	bash .ci/wheelcheck
 
 clean: ## Remove everything that was built
 	rm -rf .venv var dist model_repository/*/[0-9]*

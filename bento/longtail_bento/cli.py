@@ -51,12 +51,16 @@ def up(
 
     settings = ServiceSettings()
     began_s = time.monotonic()
-    with _ended_by_signals(), stack(settings, triton_only=triton_only, say=_say) as look_after:
+    with (
+        _ended_by_signals(),
+        _pid_file(settings.var / "run" / "longtail.pid"),
+        stack(settings, triton_only=triton_only, say=_say) as look_after,
+    ):
         _say(f"ready after {time.monotonic() - began_s:.1f} s")
         if command:
             code = run_command(command, settings)
         else:
-            code = _watch(settings.var / "run" / "longtail.pid", look_after, f"http://{settings.host}:{settings.port}")
+            code = _watch(look_after, f"http://{settings.host}:{settings.port}")
     raise typer.Exit(code)
 
 
@@ -148,9 +152,7 @@ def _say(text: str) -> None:
     _console.print(f"  {text} …", style="dim")
 
 
-def _watch(pid_path: Path, look_after: Callable[[], None], url: str) -> int:
-    pid_path.parent.mkdir(parents=True, exist_ok=True)
-    pid_path.write_text(f"{os.getpid()}\n")
+def _watch(look_after: Callable[[], None], url: str) -> int:
     _console.print(f"serving on {url}; Ctrl-C ends it")
     try:
         while True:
@@ -158,9 +160,26 @@ def _watch(pid_path: Path, look_after: Callable[[], None], url: str) -> int:
             time.sleep(1.0)
     except KeyboardInterrupt:
         _console.print("ending")
-    finally:
-        pid_path.unlink(missing_ok=True)
     return 0
+
+
+@contextmanager
+def _pid_file(path: Path) -> Iterator[None]:
+    """Say, for `longtail down`, which process to end; the file goes when everything that it started has ended.
+
+    Raises:
+        OperatorError: A process that wrote it before still runs.
+    """
+    if path.exists() and Path(f"/proc/{path.read_text().strip()}").exists():
+        raise OperatorError(
+            f"longtail runs here already, as process {path.read_text().strip()}; end it with `longtail down`"
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"{os.getpid()}\n")
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -174,6 +193,6 @@ def _ended_by_signals() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as error:
-        raise OperatorError("interrupted before it was ready") from error
+        raise OperatorError("interrupted") from error
     finally:
         signal.signal(signal.SIGTERM, before)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from longtail_client.errors import DeadlineExceeded
+from longtail_client.errors import DeadlineExceeded, LongtailError
 
 
 class Clock:
@@ -20,7 +20,7 @@ class Clock:
         self._start_s = time.monotonic()
         self._budget_ms = budget_ms
         self.timings_ms: dict[str, float] = {}
-        self.degraded: list[str] = []
+        self.failures: dict[str, LongtailError] = {}
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -31,10 +31,14 @@ class Clock:
         finally:
             self.timings_ms[name] = self.timings_ms.get(name, 0.0) + (time.monotonic() - start_s) * 1000
 
-    def degrade(self, stage: str) -> None:
-        """Note that the answer does without a stage."""
-        if stage not in self.degraded:
-            self.degraded.append(stage)
+    def degrade(self, stage: str, reason: LongtailError) -> None:
+        """Note that the answer does without a stage, and why."""
+        self.failures.setdefault(stage, reason)
+
+    @property
+    def last_failure(self) -> LongtailError | None:
+        """Why the last stage that failed did; None where all went well."""
+        return next(reversed(self.failures.values()), None)
 
     def left_s(self, *, share: float = 1.0) -> float:
         """Say how long the next call may take.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import re
 import uuid
@@ -20,6 +21,8 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+_log = logging.getLogger("longtail")
+
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _DRAINED_BYTES = 64 * 1024 * 1024
 
@@ -32,7 +35,7 @@ class Edge:
     Args:
         app: What answers.
         max_body_bytes: Longest body that is read.
-        endpoints: Paths that are counted under their own name; every other path counts as ``other``.
+        endpoints: Paths that take JSON and are counted under their own name; every other path counts as ``other``.
     """
 
     def __init__(self, app: App, *, max_body_bytes: int, endpoints: frozenset[str]) -> None:
@@ -50,11 +53,13 @@ class Edge:
         request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
         token = request_id_var.set(request_id)
         status = 500
+        started = False
 
         async def send_marked(message: Message) -> None:
-            nonlocal status
+            nonlocal status, started
             if message["type"] == "http.response.start":
                 status = message["status"]
+                started = True
                 message["headers"] = [*message.get("headers", []), (b"x-request-id", request_id.encode())]
             await send(message)
 
@@ -63,6 +68,13 @@ class Edge:
             await self._app(scope, _replayed(body, receive), send_marked)
         except LongtailError as error:
             await send_problem(send_marked, problem_of(error))
+        except Exception as error:
+            _log.error("request %s failed", request_id, exc_info=error)
+            if started:
+                raise
+            unknown = Status(500, "INTERNAL", "Something went wrong")
+            detail = "an error that longtail does not know"
+            await send_problem(send_marked, (problem(unknown, "InternalError", detail), {}))
         finally:
             request_id_var.reset(token)
             path = scope["path"]
@@ -85,7 +97,7 @@ class Edge:
         if n_bytes > self._max_body_bytes:
             raise RequestTooLarge(f"expected a body of at most {self._max_body_bytes} bytes, got {n_bytes}")
         media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
-        if scope["method"] == "POST" and media_type != "application/json":
+        if scope["path"] in self._endpoints and scope["method"] == "POST" and media_type != "application/json":
             raise UnsupportedMediaType(f"expected Content-Type application/json, got '{media_type[:80]}'")
         return bytes(body)
 

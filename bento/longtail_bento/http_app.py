@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -34,7 +35,8 @@ from longtail_client.errors import InvalidRequest, LongtailError, MalformedBody
 
 _log = logging.getLogger("longtail")
 
-_ENDPOINTS = frozenset({"/recommend", "/describe", "/search", "/encode", "/docs.json"})
+_POSTED = frozenset({"/recommend", "/describe", "/search", "/encode"})
+_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"model": Problem, "description": meaning}
     for status, meaning in (
@@ -79,7 +81,7 @@ class HttpDoor:
         )
         self._add_routes()
         self._add_problems()
-        self.app.add_middleware(Edge, max_body_bytes=settings.max_body_bytes, endpoints=_ENDPOINTS)
+        self.app.add_middleware(Edge, max_body_bytes=settings.max_body_bytes, endpoints=_POSTED)
 
     def open(self, serving: Serving) -> None:
         """Begin to answer."""
@@ -105,6 +107,8 @@ class HttpDoor:
                 request, serving.live, serving.interactions, clock, request_id=request_id_var.get()
             )
             metrics.observe_stages("recommend", answer.timings_ms.model_dump(), answer.degraded)
+            for stage, reason in clock.failures.items():
+                _log.warning("request %s did without %s: %s", answer.request_id, stage, reason)
             for description in answer.descriptions:
                 metrics.DESCRIPTIONS.labels(description.source).inc()
             return answer
@@ -131,9 +135,21 @@ class HttpDoor:
         async def encode(request: EncodeRequest) -> EncodeResponse:
             """Embed texts with the live release's encoder."""
             live = self.serving.live
-            encoder = await live.encoder()
-            vectors = await encoder.encode(request.texts)
+            clock = self._clock()
+            encoder = await live.encoder(timeout_s=clock.left_s())
+            vectors = await encoder.encode(request.texts, timeout_s=clock.left_s())
             return EncodeResponse(vectors=vectors.tolist(), release=live.release.name)
+
+        @self.app.get("/", include_in_schema=False)
+        async def index() -> dict[str, Any]:
+            return {"service": "longtail", "release": self.serving.live.release.name, "documentation": "/docs.json"}
+
+        @self.app.api_route("/{path:path}", methods=_METHODS, include_in_schema=False)
+        async def elsewhere(path: str) -> None:
+            """Answer in our own words what BentoML would answer in its own."""
+            if f"/{path}" in _POSTED:
+                raise HTTPException(405, f"expected POST on /{path}", headers={"Allow": "POST"})
+            raise HTTPException(404, f"there is nothing at /{path[:80]}; see /docs.json")
 
     def _add_problems(self) -> None:
         @self.app.exception_handler(LongtailError)
@@ -146,17 +162,9 @@ class HttpDoor:
 
         @self.app.exception_handler(HTTPException)
         async def http(_: Request, error: HTTPException) -> JSONResponse:
-            status = Status(error.status_code, "", str(error.detail))
-            document = problem(status, f"Http{error.status_code}", str(error.detail))
+            title = HTTPStatus(error.status_code).phrase
+            document = problem(Status(error.status_code, "", title), title.replace(" ", ""), str(error.detail))
             return _response(document, dict(error.headers or {}))
-
-        @self.app.exception_handler(Exception)
-        async def unknown(_: Request, error: Exception) -> JSONResponse:
-            _log.error("request %s failed", request_id_var.get(), exc_info=error)
-            document = problem(
-                Status(500, "INTERNAL", "Something went wrong"), "InternalError", "an error that longtail does not know"
-            )
-            return _response(document, {})
 
 
 def _response(document: Mapping[str, Any], headers: Mapping[str, str]) -> JSONResponse:

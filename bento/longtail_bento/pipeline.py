@@ -61,6 +61,7 @@ async def recommend(
         UnknownUser: No interaction of the user is stored.
         UnknownItem: The history names an item that the catalogue does not have.
         ModelUnavailable: There is no history to fall back on and Triton does not answer.
+        DeadlineExceeded: There is no history to fall back on and the time ran out.
     """
     catalogue = live.catalogue
     seed = secrets.randbits(31) if request.seed is None else request.seed
@@ -71,7 +72,7 @@ async def recommend(
     with clock.stage("encode"):
         queries = await worded_queries(descriptions, request.steer, live, clock) + interest_queries(history, live)
     if not queries:
-        raise ModelUnavailable("there is no history to recommend from, and the models do not answer; try again")
+        raise clock.last_failure or ModelUnavailable("there is no history to recommend from and nothing was described")
     with clock.stage("retrieve"):
         allowed = allowed_items(catalogue.is_tail, history.rows, tail_only=request.tail_only)
         query_vectors = np.stack([query.vector for query in queries])
@@ -93,7 +94,7 @@ async def recommend(
         request_id=request_id,
         release=live.release.name,
         seed=seed,
-        degraded=clock.degraded,
+        degraded=list(clock.failures),
         descriptions=[DescriptionOut(text=each.text, source=each.source) for each in descriptions],
         items=items,
         timings_ms=Timings(**clock.finished_ms("generate", "encode", "retrieve", "rerank")),
@@ -114,7 +115,7 @@ async def describe(
     seed = secrets.randbits(31) if request.seed is None else request.seed
     history = await history_of(request, live, interactions)
     with clock.stage("generate"):
-        descriptions = await generated(request, history, live, clock.left_s(), seed) if request.descriptions else []
+        descriptions = await generated(request, history, live, clock, seed) if request.descriptions else []
     return DescribeResponse(
         request_id=request_id,
         release=live.release.name,
@@ -133,7 +134,7 @@ async def search(request: SearchRequest, live: LiveRelease, clock: Clock, *, req
     """
     catalogue = live.catalogue
     with clock.stage("encode"):
-        encoder = await live.encoder()
+        encoder = await live.encoder(timeout_s=clock.left_s())
         query_vectors = await encoder.encode([request.text], timeout_s=clock.left_s())
     with clock.stage("retrieve"):
         allowed = allowed_items(catalogue.is_tail, np.empty(0, dtype=np.int64), tail_only=request.tail_only)
@@ -172,21 +173,22 @@ async def described(
     if request.descriptions == 0:
         return []
     try:
-        descriptions = await generated(request, history, live, clock.left_s(share=GENERATE_SHARE), seed)
-    except _MODEL_FAILURES:
-        descriptions = []
+        descriptions = await generated(request, history, live, clock, seed, share=GENERATE_SHARE)
+    except _MODEL_FAILURES as error:
+        clock.degrade("generate", error)
+        return []
     if not descriptions:
-        clock.degrade("generate")
+        clock.degrade("generate", ModelUnavailable("the generator wrote nothing that describes an item"))
     return descriptions
 
 
 async def generated(
-    request: DescribeRequest, history: History, live: LiveRelease, timeout_s: float, seed: int
+    request: DescribeRequest, history: History, live: LiveRelease, clock: Clock, seed: int, *, share: float = 1.0
 ) -> list[Description]:
-    """Have the generator write descriptions of items that the user would like."""
+    """Have the generator write descriptions of items that the user would like, in a share of the time left."""
     liked = [live.catalogue.liked_phrase(int(row)) for row in history.most_telling(MAX_LIKED)]
     prompt = live.release.prompt
-    generator = await live.generator()
+    generator = await live.generator(timeout_s=clock.left_s(share=share))
     texts = await generator.generate(
         render_prompt(prompt, liked, request.steer),
         Sampling(
@@ -198,9 +200,10 @@ async def generated(
             stop=prompt.stop,
             seed=seed,
         ),
-        timeout_s=timeout_s,
+        timeout_s=clock.left_s(share=share),
     )
-    parsed = parse_descriptions(texts, limit=request.descriptions, known=liked)
+    known = [*liked, *(live.catalogue.titles[int(row)] for row in history.rows)]
+    parsed = parse_descriptions(texts, limit=request.descriptions, known=known)
     return [Description(text, "generator") for text in parsed]
 
 
@@ -212,10 +215,10 @@ async def worded_queries(
     if not texts:
         return []
     try:
-        encoder = await live.encoder()
+        encoder = await live.encoder(timeout_s=clock.left_s())
         vectors = await encoder.encode(texts, timeout_s=clock.left_s())
-    except _MODEL_FAILURES:
-        clock.degrade("encode")
+    except _MODEL_FAILURES as error:
+        clock.degrade("encode", error)
         return []
     worded = [Query("description", text, vector) for text, vector in zip(texts, vectors, strict=True)]
     n_descriptions = len(descriptions)

@@ -48,8 +48,11 @@ class LiveRelease:
         self._encoder: Encoder | None = None
         self._generator: Generator | None = None
 
-    async def encoder(self) -> Encoder:
+    async def encoder(self, *, timeout_s: float) -> Encoder:
         """Return the release's encoder.
+
+        Args:
+            timeout_s: Seconds that connecting may take, the first time.
 
         Raises:
             ModelUnavailable: Triton does not answer or does not serve the pinned version.
@@ -61,16 +64,18 @@ class LiveRelease:
                 self._tokenizer,
                 version=self.release.encoder.version,
                 timeout_s=self._settings.encode_timeout_s,
+                connect_timeout_s=timeout_s,
             )
         return self._encoder
 
-    async def generator(self) -> Generator:
-        """Return the release's generator; errors as those of `encoder`."""
+    async def generator(self, *, timeout_s: float) -> Generator:
+        """Return the release's generator; arguments and errors as those of `encoder`."""
         if self._generator is None:
             self._generator = await Generator.connect(
                 self._transport,
                 version=self.release.generator.version,
                 timeout_s=self._settings.generate_timeout_s,
+                connect_timeout_s=timeout_s,
             )
         return self._generator
 

@@ -52,7 +52,7 @@ class Longtail:
         """Ready means: an inference went through within the last second."""
         if time.monotonic() - self._probed_at_s > _PROBE_AGE_S:
             try:
-                encoder = await self._live.encoder()
+                encoder = await self._live.encoder(timeout_s=_PROBE_TIMEOUT_S)
                 await encoder.encode([_PROBE_TEXT], timeout_s=_PROBE_TIMEOUT_S)
                 self._probe_passed = True
             except LongtailError:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from longtail_client.errors import CallerError, LongtailError, OperatorError, Unavailable
 
@@ -18,6 +19,8 @@ _EXIT_CODES: tuple[tuple[type[LongtailError], int], ...] = (
     (Unavailable, 4),
     (LongtailError, 5),
 )
+
+_console = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output and nothing else.")]
 """The option that every command has."""
@@ -39,27 +42,20 @@ def main() -> None:
         "[bold]longtail recommend --user-id 196[/bold].",
     )
     for entry in sorted(entry_points(group="longtail.commands"), key=lambda entry: entry.name):
-        try:
-            register = entry.load()
-        except ModuleNotFoundError as error:
-            _explain_missing(app, entry.name, error)
-        else:
-            register(app)
+        entry.load()(app)
     try:
         app()
+    except ModuleNotFoundError as error:
+        _console.print(
+            f"error: this command needs {error.name}, which is not installed; run "
+            "`pip install 'longtail[export,serve,triton,cpu]'`, or leave out what you do not use"
+        )
+        sys.exit(3)
     except LongtailError as error:
-        Console(stderr=True, highlight=False, soft_wrap=True).print(f"[red]error:[/red] {error}", markup=True)
+        Console(stderr=True, highlight=False, soft_wrap=True).print(f"[red]error:[/red] {escape(str(error))}")
         sys.exit(next(code for kind, code in _EXIT_CODES if isinstance(error, kind)))
 
 
 def emit(document: Any) -> None:
     """Print a command's result for programs."""
     typer.echo(json.dumps(document))
-
-
-def _explain_missing(app: typer.Typer, extra: str, error: ModuleNotFoundError) -> None:
-    @app.command(
-        f"{extra}-commands", help=f"Not installed: run `pip install longtail[{extra}]` ({error.name} is missing)."
-    )
-    def missing() -> None:
-        raise OperatorError(f"{error.name} is not installed; run `pip install longtail[{extra}]`")

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from longtail_client.errors import InvalidRequest, LongtailError, Unavailable
 
-_console = Console(highlight=False)
+_console = Console(highlight=False, markup=False)
 
 
 def register(app: typer.Typer) -> None:

@@ -82,7 +82,13 @@ class Encoder:
 
     @classmethod
     async def connect(
-        cls, transport: Transport, tokenizer: TextTokenizer, *, version: str, timeout_s: float = 10.0
+        cls,
+        transport: Transport,
+        tokenizer: TextTokenizer,
+        *,
+        version: str,
+        timeout_s: float = 10.0,
+        connect_timeout_s: float = 5.0,
     ) -> Encoder:
         """Read the served model's configuration and return an encoder that fits it.
 
@@ -90,15 +96,21 @@ class Encoder:
             transport: The way to Triton.
             tokenizer: The tokenizer that belongs to this version.
             version: Model version, never left to Triton.
-            timeout_s: Seconds one call may take.
+            timeout_s: Seconds that any later call may take.
+            connect_timeout_s: Seconds that this call may take.
 
         Raises:
             ModelUnavailable: Triton does not answer or serves no such version.
             ContractMismatch: The model is not a text encoder as ``contract.py`` declares it.
         """
-        config = await transport.model_config(TEXT_ENCODER.name, version, timeout_s=timeout_s)
+        config = await transport.model_config(TEXT_ENCODER.name, version, timeout_s=connect_timeout_s)
         check_config(TEXT_ENCODER, config)
         (embedding,) = config.outputs
+        if embedding.dims[0] < 1:
+            raise ContractMismatch(
+                f"{TEXT_ENCODER.name}.embedding: expected the length of a vector, got {list(embedding.dims)}; "
+                "write it into config.pbtxt"
+            )
         return cls(
             transport,
             tokenizer,
@@ -116,7 +128,7 @@ class Encoder:
 
         Args:
             texts: Any number of texts; what exceeds 256 tokens is cut.
-            timeout_s: Seconds for the whole call; None takes the encoder's own.
+            timeout_s: Seconds for the whole call, if less than the encoder's own.
 
         Returns:
             Unit rows in the order of ``texts``. Shape ``(n_texts, dim)``, float32.
@@ -133,7 +145,7 @@ class Encoder:
         chunks = [
             by_length[start : start + self._max_batch_size] for start in range(0, len(rows), self._max_batch_size)
         ]
-        limit_s = self._timeout_s if timeout_s is None else timeout_s
+        limit_s = self._timeout_s if timeout_s is None else min(timeout_s, self._timeout_s)
         embedded = await asyncio.gather(*(self._infer([rows[i] for i in chunk], limit_s) for chunk in chunks))
         for chunk, matrix in zip(chunks, embedded, strict=True):
             vectors[chunk] = matrix

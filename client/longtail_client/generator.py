@@ -58,16 +58,24 @@ class Generator:
         self.version = version
 
     @classmethod
-    async def connect(cls, transport: Transport, *, version: str, timeout_s: float = 8.0) -> Generator:
+    async def connect(
+        cls, transport: Transport, *, version: str, timeout_s: float = 8.0, connect_timeout_s: float = 5.0
+    ) -> Generator:
         """Read the served model's configuration and return a generator that fits it.
 
         Ours has a batch dimension, NVIDIA's vLLM backend has none (``max_batch_size: 0``); both are spoken.
+
+        Args:
+            transport: The way to Triton.
+            version: Model version, never left to Triton.
+            timeout_s: Seconds that any later call may take.
+            connect_timeout_s: Seconds that this call may take.
 
         Raises:
             ModelUnavailable: Triton does not answer or serves no such version.
             ContractMismatch: The model does not speak the contract.
         """
-        config = await transport.model_config(GENERATOR.name, version, timeout_s=timeout_s)
+        config = await transport.model_config(GENERATOR.name, version, timeout_s=connect_timeout_s)
         check_config(GENERATOR, config)
         return cls(transport, version=version, batched=config.max_batch_size > 0, timeout_s=timeout_s)
 
@@ -77,7 +85,7 @@ class Generator:
         Args:
             prompt: The text as the model shall see it, chat markup included.
             sampling: How to sample.
-            timeout_s: Seconds for the whole call; None takes the generator's own.
+            timeout_s: Seconds for the whole call, if less than the generator's own.
 
         Returns:
             ``sampling.n`` texts, without the prompt.
@@ -114,12 +122,13 @@ class Generator:
     async def _call(
         self, prompt: str, sampling: Sampling, *, stream: bool, timeout_s: float | None
     ) -> AsyncGenerator[list[str], None]:
-        limit_s = self._timeout_s if timeout_s is None else timeout_s
+        limit_s = self._timeout_s if timeout_s is None else min(timeout_s, self._timeout_s)
         responses = self._transport.stream(
             GENERATOR.name, self.version, self._inputs(prompt, sampling, stream=stream), timeout_s=limit_s
         )
-        async for response in responses:
-            yield [text.decode("utf-8", "replace") for text in response["text_output"].reshape(-1).tolist()]
+        async with aclosing(responses):
+            async for response in responses:
+                yield [text.decode("utf-8", "replace") for text in response["text_output"].reshape(-1).tolist()]
 
     def _inputs(self, prompt: str, sampling: Sampling, *, stream: bool) -> Mapping[str, Array]:
         values = {

@@ -9,7 +9,7 @@ import asyncio
 import json
 import re
 import zlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
 import numpy as np
@@ -76,7 +76,7 @@ class FakeTransport:
 
     async def stream(
         self, model: str, version: str, inputs: Mapping[str, Array], *, timeout_s: float
-    ) -> AsyncIterator[Mapping[str, Array]]:
+    ) -> AsyncGenerator[Mapping[str, Array], None]:
         """See `Transport.stream`."""
         self._check(GENERATOR, model, version)
         self._note(model, inputs)

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import Protocol
 
 from longtail_client.contract import Array, ModelConfig
@@ -38,7 +38,7 @@ class Transport(Protocol):
 
     def stream(
         self, model: str, version: str, inputs: Mapping[str, Array], *, timeout_s: float
-    ) -> AsyncIterator[Mapping[str, Array]]:
+    ) -> AsyncGenerator[Mapping[str, Array], None]:
         """Run one request of a decoupled model; closing the iterator cancels it in the model.
 
         Args and errors are those of `infer`; they are raised while iterating.

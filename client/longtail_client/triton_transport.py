@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from typing import Any
 
+import grpc
 import numpy as np
 import tritonclient.grpc.aio as triton
 from google.protobuf import text_format
@@ -65,7 +66,7 @@ class TritonTransport:
 
     async def stream(
         self, model: str, version: str, inputs: Mapping[str, Array], *, timeout_s: float
-    ) -> AsyncIterator[Mapping[str, Array]]:
+    ) -> AsyncGenerator[Mapping[str, Array], None]:
         """See `Transport.stream`."""
         done = asyncio.Event()
 
@@ -74,7 +75,6 @@ class TritonTransport:
                 "model_name": model,
                 "model_version": version,
                 "inputs": _tensors(inputs),
-                "enable_empty_final_response": True,
             }
             await done.wait()  # a half-closed stream would end the call before its responses
 
@@ -87,7 +87,7 @@ class TritonTransport:
                     yield _arrays(result)
                 if result.get_response().parameters["triton_final_response"].bool_param:
                     return
-        except InferenceServerException as error:
+        except (InferenceServerException, grpc.RpcError) as error:
             raise self._translated(error, model, version, timeout_s) from error
         finally:
             done.set()
@@ -118,10 +118,13 @@ class TritonTransport:
         """See `Transport.close`."""
         await self._client.close()
 
-    def _translated(self, error: InferenceServerException, model: str, version: str, timeout_s: float) -> LongtailError:
-        status = str(error.status() or "")
+    def _translated(self, error: Any, model: str, version: str, timeout_s: float) -> LongtailError:
+        if isinstance(error, grpc.RpcError):  # a stream lets gRPC's own errors through
+            status, message = str(error.code()), error.details()
+        else:
+            status, message = str(error.status() or ""), error.message()
         where = f"{model} version {version} at {self._url}"
-        message = error.message() or "no message"
+        message = message or "no message"
         if "DEADLINE_EXCEEDED" in status or "Request timeout expired" in message:
             return DeadlineExceeded(f"{where} did not answer within {timeout_s:.2f} s")
         if "Exceeds maximum queue size" in message:

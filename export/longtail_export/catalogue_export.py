@@ -144,9 +144,12 @@ async def embed(
             vectors[rows] = await encoder.encode([texts[row] for row in rows])
             advance(len(rows))
 
-    async with asyncio.TaskGroup() as group:
-        for _ in range(_IN_FLIGHT):
-            group.create_task(work())
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(_IN_FLIGHT):
+                group.create_task(work())
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from None
     return vectors
 
 

@@ -85,6 +85,9 @@ def _read(path: Path, required: tuple[str, ...]) -> pa.Table:
             table = pyarrow.csv.read_csv(path, convert_options=options)
     except (OSError, pa.ArrowInvalid) as error:
         raise DataInvalid(f"{path}: expected a CSV or Parquet table, got {error}") from error
+    repeated = sorted({name for name in table.column_names if table.column_names.count(name) > 1})
+    if repeated:
+        raise DataInvalid(f"{path}: expected each column once, found {repeated} more than once")
     for column in required:
         if column not in table.column_names:
             raise DataInvalid(f"{path}: expected a column '{column}', found {table.column_names}")

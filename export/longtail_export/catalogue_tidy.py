@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,8 @@ HEAD_SHARE = 0.2
 """Share of the items, the most interacted with, that is the head; the rest is the tail."""
 
 _MAX_TEXT = 4000
-_MIN_ITEMS_A_VALUE = 20
+_SHARED_BY = 0.01
+"""Share of the items that must have an attribute's value before it describes a kind of item."""
 
 
 def tidy_items(items: pa.Table, interactions: pa.Table) -> pa.Table:
@@ -126,18 +128,18 @@ def _written(row: dict[str, object], attributes: list[str]) -> str:
 
 
 def _kinds(items: pa.Table) -> list[str]:
-    """Say of what kind each item is, in the values of the attributes whose values many items share."""
-    columns = [
-        [_values(cell) for cell in items[name].to_pylist()] for name in _attributes(items) if _is_shared(items[name])
-    ]
-    return [", ".join(value for column in columns for value in column[row]) for row in range(len(items))]
-
-
-def _is_shared(column: pa.ChunkedArray) -> bool:
-    if not (pa.types.is_string(column.type) or pa.types.is_list(column.type)):
-        return False
-    uses = [value for cell in column.to_pylist() for value in _values(cell)]
-    return bool(uses) and len(uses) / len(set(uses)) >= _MIN_ITEMS_A_VALUE
+    """Say of what kind each item is: those of its attributes' values that at least one item in a hundred has."""
+    enough = max(2.0, _SHARED_BY * len(items))
+    kinds: list[list[str]] = [[] for _ in range(len(items))]
+    for name in _attributes(items):
+        column = items[name].to_pylist()
+        if not all(cell is None or isinstance(cell, str | list) for cell in column):
+            continue
+        cells = [_values(cell) for cell in column]
+        uses = Counter(value for cell in cells for value in set(cell))
+        for kind, cell in zip(kinds, cells, strict=True):
+            kind.extend(value for value in cell if uses[value] >= enough)
+    return [", ".join(kind) for kind in kinds]
 
 
 def _attributes(items: pa.Table) -> list[str]:

@@ -14,7 +14,7 @@ import pyarrow as pa
 from longtail_export.sources import fetch
 
 _UNKNOWN = {"unknown", "unkonwn"}  # as the distribution spells it
-_ARTICLE = re.compile(r"^(.*), (The|A|An|Il|La|Le|Les|L'|Das|Der|Die|El|Los|Las)\b(.*)$")
+_ARTICLE = re.compile(r"^(.*), (The|A|An|Il|La|Le|Les|L'|Das|Der|Die|El|Los|Las)(?!\w)(.*)$")
 _CAST_SHOWN = 4
 
 FilmFacts = Mapping[str, list[str]]

@@ -135,7 +135,7 @@ def _from_hub(name: str, cache: Path) -> Path:
         snapshot_download(name, local_dir=scratch, etag_timeout=5)
         scratch.rename(target)
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        reason = str(error).splitlines()[0][:300]
+        reason = next(iter(str(error).splitlines()), type(error).__name__)[:300]
         raise SourceUnreachable(
             f"expected to download {name} from the model hub, got: {reason}; give a local folder as --source"
         ) from error

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 MAX_CHARACTERS = 200
 _MIN_LETTERS = 4
-_BULLET = re.compile(r"^\s*(?:[-*•–—>#]+|\(?\d{1,2}[.):](?!\d)|[a-zA-Z][.)])\s*")
+_BULLET = re.compile(r"^(?:(?:[-*•–—>#]+|\(?\d{1,2}[.):](?!\d)|[a-zA-Z][.)])\s*)+")
 _MARKUP = re.compile(r"<\|[^|>\n]*\|?>?")
 _QUOTES = "\"'`“”‘’«»*_ "
 
@@ -47,7 +47,7 @@ def tidy_line(line: str) -> str:
     line = _MARKUP.sub(" ", line)
     line = "".join(character if unicodedata.category(character)[0] != "C" else " " for character in line)
     line = _BULLET.sub("", " ".join(line.split()))
-    line = line.strip(_QUOTES).rstrip(",;: ")
+    line = line.strip(_QUOTES).rstrip(_QUOTES + ",;:")
     if len(line) > MAX_CHARACTERS:
         line = line[:MAX_CHARACTERS].rsplit(" ", 1)[0]
     return line

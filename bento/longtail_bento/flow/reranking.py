@@ -61,6 +61,8 @@ def rank(
 
 
 def _standardised(cosines: Matrix) -> Matrix:
+    if len(cosines) == 0:
+        return cosines
     spread = cosines.std(axis=0)
     return np.asarray((cosines - cosines.mean(axis=0)) / np.where(spread > 1e-6, spread, 1.0), dtype=np.float32)
 

@@ -49,7 +49,7 @@ class SamplingParameters:
         """
         try:
             given = json.loads(text) if text else {}
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"sampling_parameters: expected a JSON object, got {text[:80]!r} ({error})") from error
         if not isinstance(given, dict):
             raise ValueError(f"sampling_parameters: expected a JSON object, got {text[:80]!r}")
@@ -107,6 +107,25 @@ class Engine(Protocol):
     def step(self) -> None:
         """Write one token of every running text."""
         ...
+
+
+def settled(text: str, stop: tuple[str, ...]) -> tuple[str, bool]:
+    """Say how much of a growing text may be handed over.
+
+    Args:
+        text: The text so far.
+        stop: Strings that end it.
+
+    Returns:
+        The text before the first stop string, less an ending that may yet become one; and whether one was found.
+    """
+    found = [at for at in (text.find(each) for each in stop) if at >= 0]
+    if found:
+        return text[: min(found)], True
+    for length in range(max(map(len, stop), default=1) - 1, 0, -1):
+        if any(each.startswith(text[-length:]) for each in stop if len(each) > length):
+            return text[:-length], False
+    return text, False
 
 
 def _integer(given: dict[str, object], key: str, default: int, low: int, high: int) -> int:

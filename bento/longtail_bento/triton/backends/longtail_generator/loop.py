@@ -67,8 +67,10 @@ class EngineLoop:
         self._thread.join()
 
     def _run(self) -> None:
-        while self._admit():
+        while True:
             try:
+                if not self._admit():
+                    return
                 self._engine.step()
                 for job in list(self._jobs):
                     self._advance(job)
@@ -92,8 +94,9 @@ class EngineLoop:
     def _start(self, job: Job) -> None:
         """Start the first text; the others join one step later and find its prompt in the engine's prefix cache."""
         job.pieces = [job.prompt if job.echo_prompt else ""] * job.sampling.n
-        if self._join(job, 1):
-            self._jobs.append(job)
+        self._jobs.append(job)
+        if not self._join(job, 1):
+            self._jobs.remove(job)
 
     def _join(self, job: Job, n_texts: int) -> bool:
         try:

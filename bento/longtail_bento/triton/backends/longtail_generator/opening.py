@@ -28,6 +28,8 @@ def engine_opener(folder: Path) -> Callable[[], Engine]:
         recipe = json.loads(path.read_text())
     except (OSError, json.JSONDecodeError) as error:
         raise ValueError(f"expected {RECIPE}, a JSON object that names the engine, got {error}") from error
+    if not isinstance(recipe, dict):
+        raise ValueError(f"expected {RECIPE}, a JSON object that names the engine, got {recipe!r:.80}")
     engine = recipe.get("engine")
     if engine != "openvino":
         raise ValueError(f"{RECIPE}: expected engine 'openvino', got {engine!r}")

@@ -9,7 +9,7 @@ from typing import Any
 
 import openvino_genai
 
-from longtail_bento.triton.backends.longtail_generator.engine import SamplingParameters
+from longtail_bento.triton.backends.longtail_generator.engine import SamplingParameters, settled
 
 _UNFINISHED_CHARACTER = "\N{REPLACEMENT CHARACTER}"
 
@@ -63,7 +63,7 @@ class OpenVinoEngine:
                 f"{self._context_tokens} tokens"
             )
         handle = self._pipeline.add_request(next(self._ids), tokens, self._config(sampling, seed))
-        return OpenVinoRunning(handle, self._tokenizer)
+        return OpenVinoRunning(handle, self._tokenizer, sampling.stop)
 
     def step(self) -> None:
         """See `Engine.step`."""
@@ -82,16 +82,16 @@ class OpenVinoEngine:
                 config.top_k = sampling.top_k
             config.rng_seed = seed % 2**63
         config.repetition_penalty = sampling.repetition_penalty
-        config.stop_strings = set(sampling.stop)
         return config
 
 
 class OpenVinoRunning:
     """See `Running`. Holds the handle: a request whose handle is collected is dropped."""
 
-    def __init__(self, handle: Any, tokenizer: Any) -> None:
+    def __init__(self, handle: Any, tokenizer: Any, stop: tuple[str, ...]) -> None:
         self._handle = handle
         self._tokenizer = tokenizer
+        self._stop = stop
         self._token_ids: list[int] = []
         self._n_read = 0
         self.finished = False
@@ -104,12 +104,18 @@ class OpenVinoRunning:
         while self._handle.can_read():
             for output in self._handle.read().values():
                 self._token_ids.extend(output.generated_ids)
-        self.finished = ended
         text: str = self._tokenizer.decode(self._token_ids) if self._token_ids else ""
-        if text.endswith(_UNFINISHED_CHARACTER) and not ended:
+        # The pipeline's own stop strings stay in the text where they end inside a token, so they are cut here.
+        sure, stopped = settled(text, self._stop)
+        if stopped:
+            self._handle.stop()
+        elif ended:
+            sure = text
+        elif sure.endswith(_UNFINISHED_CHARACTER):
             return ""
-        piece = text[self._n_read :]
-        self._n_read = len(text)
+        self.finished = ended or stopped
+        piece = sure[self._n_read :]
+        self._n_read = max(self._n_read, len(sure))
         return piece
 
     def cancel(self) -> None:

@@ -1,0 +1,198 @@
+"""A tiny deployment on disk: 20 films, a published catalogue and a release, made by the real export code."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+
+from longtail_bento.domain import Interaction
+from longtail_bento.http_app import Serving
+from longtail_bento.interactions import Interactions
+from longtail_bento.releases import LiveRelease, load_release
+from longtail_bento.settings import ServiceSettings
+from longtail_client.contract import GENERATOR, TEXT_ENCODER
+from longtail_client.encoder import TextTokenizer
+from longtail_client.manifest import read_manifest, write_manifest
+from longtail_client.testing import FAKE_VERSION, FakeTransport
+from longtail_export.catalogue_export import embed
+from longtail_export.catalogue_tidy import known_interactions, tidy_items
+from longtail_export.release_writer import create
+from longtail_export.top_k_graph import write_top_k
+
+GENRES = ("drama", "western", "horror", "comedy")
+N_ITEMS = 20
+HEAD = {"1", "2", "3", "4"}
+
+
+def items_table() -> pa.Table:
+    """Write films ``1`` to ``20``, five of each genre."""
+    numbers = range(1, N_ITEMS + 1)
+    genres = [GENRES[number % 4] for number in numbers]
+    return pa.table(
+        {
+            "item_id": [str(number) for number in numbers],
+            "title": [f"film number {number}" for number in numbers],
+            "text": [f"{genre} about space and {chr(96 + n)}" for n, genre in zip(numbers, genres, strict=True)],
+            "genres": [[genre] for genre in genres],
+            "year": [1950 + number for number in numbers],
+        }
+    )
+
+
+def interactions_table() -> pa.Table:
+    """Have 21 - i users watch film i, so that films 1 to 4 are the head."""
+    pairs = [(f"crowd-{user}", str(item)) for item in range(1, N_ITEMS + 1) for user in range(N_ITEMS + 1 - item)]
+    return pa.table(
+        {
+            "user_id": [user for user, _ in pairs],
+            "item_id": [item for _, item in pairs],
+            "weight": pa.array([3.0] * len(pairs), pa.float32()),
+            "timestamp": pa.array([0] * len(pairs), pa.int64()),
+        }
+    )
+
+
+def publish_models(models: Path, tokenizer: Path) -> None:
+    """Lay out a version of both models, without weights, with their manifests."""
+    encoder, generator = models / TEXT_ENCODER.name / FAKE_VERSION, models / GENERATOR.name / FAKE_VERSION
+    for folder in (encoder, generator):
+        folder.mkdir(parents=True)
+    (encoder / "model.onnx").write_bytes(b"weights")
+    shutil.copy(tokenizer, encoder / "tokenizer.json")
+    (generator / "generator.json").write_text("{}")
+    for folder in (encoder, generator):
+        write_manifest(folder, {})
+
+
+@pytest.fixture(scope="session")
+async def published(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer_path: Path) -> Path:
+    """A folder with ``model_repository`` and ``var``, and the live release ``first``; read it only."""
+    house = tmp_path_factory.mktemp("house")
+    models = house / "model_repository"
+    publish_models(models, tiny_tokenizer_path)
+
+    folder = house / "var" / "catalogues" / "tiny"
+    folder.mkdir(parents=True)
+    items = tidy_items(items_table(), interactions_table())
+    vectors = await embed(
+        FakeTransport(),
+        TextTokenizer(tiny_tokenizer_path),
+        FAKE_VERSION,
+        items["text"].to_pylist(),
+        5.0,
+        lambda _: None,
+    )
+    pyarrow.parquet.write_table(items, folder / "items.parquet")
+    pyarrow.parquet.write_table(known_interactions(interactions_table(), items), folder / "interactions.parquet")
+    np.save(folder / "vectors.npy", vectors)
+    write_top_k(folder / "top_k.onnx", dim=vectors.shape[1])
+    encoder = read_manifest(models / TEXT_ENCODER.name / FAKE_VERSION)
+    write_manifest(
+        folder, {"encoder_version": FAKE_VERSION, "encoder_sha256": encoder["files"]["model.onnx"], "n_items": N_ITEMS}
+    )
+    create(
+        "first",
+        catalogue_name="tiny",
+        encoder_version=FAKE_VERSION,
+        generator_version=FAKE_VERSION,
+        model_repository=models,
+        var=house / "var",
+    )
+    return house
+
+
+@pytest.fixture
+def house(published: Path, tmp_path: Path) -> Path:
+    """A copy of ``published`` to damage."""
+    return Path(shutil.copytree(published, tmp_path / "house"))
+
+
+@pytest.fixture
+def settings_for(tmp_path: Path) -> Callable[[Path], ServiceSettings]:
+    """Settings that read a house and keep their database in ``tmp_path``."""
+
+    def make(folder: Path) -> ServiceSettings:
+        return ServiceSettings(
+            var=folder / "var",
+            model_repository=folder / "model_repository",
+            database_url=f"sqlite+aiosqlite:///{tmp_path / 'longtail.db'}",
+        )
+
+    return make
+
+
+@pytest.fixture
+def settings(published: Path, settings_for: Callable[[Path], ServiceSettings]) -> ServiceSettings:
+    """Settings over the published house."""
+    return settings_for(published)
+
+
+@pytest.fixture
+def transport() -> FakeTransport:
+    """The fake Triton."""
+    return FakeTransport()
+
+
+@pytest.fixture
+def live(settings: ServiceSettings, transport: FakeTransport) -> LiveRelease:
+    """The live release over the fake Triton."""
+    return load_release(settings, transport)
+
+
+@pytest.fixture
+async def interactions(settings: ServiceSettings) -> AsyncIterator[Interactions]:
+    """A database in which user ``ada`` liked films 1, 5 and 9, and ``bob`` film 20."""
+    store = Interactions(settings.interactions_url)
+    await store.prepare()
+    await store.record(
+        [
+            ("ada", Interaction("1", 5.0, 100)),
+            ("ada", Interaction("5", 4.0, 200)),
+            ("ada", Interaction("9", 5.0, 300)),
+            ("bob", Interaction("20", 3.0, 50)),
+        ],
+        kind="rating",
+    )
+    yield store
+    await store.close()
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Everything that answers, and the fake below it."""
+
+    serving: Serving
+    transport: FakeTransport
+
+    @property
+    def live(self) -> LiveRelease:
+        """The live release."""
+        return self.serving.live
+
+    @property
+    def interactions(self) -> Interactions:
+        """The database."""
+        return self.serving.interactions
+
+    def calls_of(self, model: str) -> int:
+        """How often a model was called."""
+        return sum(name == model for name, _ in self.transport.calls)
+
+
+@pytest.fixture
+def stage(live: LiveRelease, interactions: Interactions, settings: ServiceSettings, transport: FakeTransport) -> Stage:
+    """The tiny deployment, ready to answer."""
+    return Stage(Serving(live, interactions, settings), transport)
+
+
+def as_json(document: object) -> bytes:
+    """Write a request body."""
+    return json.dumps(document).encode()

@@ -1,0 +1,75 @@
+"""Reading a catalogue folder into memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from longtail_bento.catalogue import Catalogue
+from longtail_client.errors import ReleaseInvalid, UnknownItem
+
+
+@pytest.fixture
+def folder(published: Path) -> Path:
+    return published / "var" / "catalogues" / "tiny"
+
+
+@pytest.fixture
+def catalogue(folder: Path) -> Catalogue:
+    return Catalogue.load(folder)
+
+
+def test_every_column_stands_in_one_order(catalogue: Catalogue, folder: Path) -> None:
+    numbers = range(1, 21)
+    assert list(catalogue.item_ids) == [str(number) for number in numbers]
+    assert list(catalogue.titles) == [f"film number {number}" for number in numbers]
+    assert catalogue.popularity.tolist() == [21 - number for number in numbers]
+    assert catalogue.popularity_percentile.tolist() == [100 * (20 - number) / 20 for number in numbers]
+    assert catalogue.is_tail.tolist() == [False] * 4 + [True] * 16
+    assert catalogue.row_of == {str(number): number - 1 for number in numbers}
+    np.testing.assert_array_equal(catalogue.vectors, np.load(folder / "vectors.npy"))
+
+
+def test_vectors_are_unit_rows(catalogue: Catalogue) -> None:
+    assert catalogue.vectors.shape == (20, 16)
+    np.testing.assert_allclose(np.linalg.norm(catalogue.vectors, axis=1), 1, atol=1e-5)
+
+
+def test_attributes_are_what_the_owner_of_the_items_gave(catalogue: Catalogue) -> None:
+    assert catalogue.attributes[9] == {"genres": ["horror"], "year": 1960}
+
+
+def test_an_item_is_named_as_the_prompt_names_it(catalogue: Catalogue) -> None:
+    plain = Catalogue(["a"], ["Alien"], [""], [{}], *([np.zeros(1)] * 4), {"a": 0})  # type: ignore[arg-type]
+    assert plain.liked_phrase(0) == "Alien"
+    assert catalogue.liked_phrase(9) == f"film number 10: {catalogue.kinds[9]}"
+
+
+def test_an_unknown_item_is_refused_at_the_field_that_named_it(catalogue: Catalogue) -> None:
+    catalogue.require("20", field="item_id")
+    with pytest.raises(UnknownItem, match="'21'") as refusal:
+        catalogue.require("21", field="history.3.item_id")
+    assert refusal.value.field == "history.3.item_id"
+
+
+def test_a_long_unknown_id_is_cut_in_the_message(catalogue: Catalogue) -> None:
+    with pytest.raises(UnknownItem) as refusal:
+        catalogue.require("x" * 500, field="item_id")
+    assert len(str(refusal.value)) < 150
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda vectors: vectors[:-1], r"each of 20 items, got float32 \(19, 16\)"),
+        (lambda vectors: vectors.astype(np.float64), r"got float64 \(20, 16\)"),
+        (lambda vectors: vectors[0], r"got float32 \(16,\)"),
+    ],
+)
+def test_vectors_that_do_not_belong_to_the_items_are_refused(house: Path, damage: object, message: str) -> None:
+    folder = house / "var" / "catalogues" / "tiny"
+    np.save(folder / "vectors.npy", damage(np.load(folder / "vectors.npy")))  # type: ignore[operator]
+    with pytest.raises(ReleaseInvalid, match=message):
+        Catalogue.load(folder)

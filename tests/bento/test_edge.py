@@ -1,0 +1,136 @@
+"""The ASGI edge by itself: bodies in pieces, bodies too long, everything that is no HTTP."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from longtail_bento.edge import Edge, problem_of, request_id_var
+from longtail_client.errors import InvalidRequest, ModelUnavailable, Overloaded
+
+
+class Echo:
+    """An app that answers its body and the request id it sees."""
+
+    def __init__(self) -> None:
+        self.seen: list[dict[str, Any]] = []
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        self.seen.append(scope)
+        if scope["type"] != "http":
+            return
+        message = await receive()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": message["body"] + b"|" + request_id_var.get().encode()})
+
+
+class Wire:
+    """One request's two ends."""
+
+    def __init__(self, *pieces: bytes) -> None:
+        self._incoming = [
+            {"type": "http.request", "body": piece, "more_body": index < len(pieces) - 1}
+            for index, piece in enumerate(pieces)
+        ]
+        self.n_received = 0
+        self.sent: list[dict[str, Any]] = []
+
+    async def receive(self) -> dict[str, Any]:
+        self.n_received += 1
+        return self._incoming.pop(0) if self._incoming else {"type": "http.disconnect"}
+
+    async def send(self, message: dict[str, Any]) -> None:
+        self.sent.append(message)
+
+    @property
+    def status(self) -> int:
+        return int(self.sent[0]["status"])
+
+    @property
+    def body(self) -> bytes:
+        return b"".join(message["body"] for message in self.sent[1:])
+
+
+def scope_of(**headers: str) -> dict[str, Any]:
+    named = {"content_type": "application/json", **headers}
+    raw = [(name.replace("_", "-").encode(), value.encode()) for name, value in named.items()]
+    return {"type": "http", "method": "POST", "path": "/recommend", "headers": raw}
+
+
+async def call(wire: Wire, app: Any, *, max_body_bytes: int = 10, **headers: str) -> Wire:
+    edge = Edge(app, max_body_bytes=max_body_bytes, endpoints=frozenset({"/recommend"}))
+    await edge(scope_of(**headers), wire.receive, wire.send)
+    return wire
+
+
+async def test_a_body_in_pieces_reaches_the_app_whole() -> None:
+    wire = await call(Wire(b"abc", b"", b"def"), Echo(), x_request_id="r1")
+    assert wire.status == 200
+    assert wire.body == b"abcdef|r1"
+    assert (b"x-request-id", b"r1") in wire.sent[0]["headers"]
+
+
+@pytest.mark.parametrize(("length", "status"), [(10, 200), (11, 413)])
+async def test_the_limit_is_the_longest_body_that_is_read(length: int, status: int) -> None:
+    assert (await call(Wire(b"x" * length), Echo())).status == status
+
+
+async def test_a_long_body_is_read_to_its_end_and_never_reaches_the_app() -> None:
+    app = Echo()
+    wire = await call(Wire(*[b"x" * 6] * 4), app)
+    assert wire.status == 413
+    assert wire.n_received == 4
+    assert app.seen == []
+    assert json.loads(wire.body)["detail"].startswith("expected a body of at most 10 bytes")
+
+
+async def test_the_request_id_does_not_outlive_the_request() -> None:
+    before = request_id_var.get()
+    await call(Wire(b""), Echo(), x_request_id="r2")
+    assert request_id_var.get() == before
+
+
+async def test_what_is_no_http_passes_untouched() -> None:
+    app = Echo()
+    scope = {"type": "lifespan"}
+    await Edge(app, max_body_bytes=10, endpoints=frozenset())(scope, Wire().receive, Wire().send)
+    assert app.seen == [scope]
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "headers"),
+    [
+        (InvalidRequest("k: too many", field="k"), "invalid-request", {}),
+        (ModelUnavailable("gone", retry_after_s=1.2), "model-unavailable", {"Retry-After": "2"}),
+        (Overloaded("full"), "overloaded", {"Retry-After": "2"}),
+    ],
+)
+def test_an_error_is_written_with_its_kind_and_headers(error: Any, kind: str, headers: dict[str, str]) -> None:
+    document, sent = problem_of(error)
+    assert document["type"] == f"urn:longtail:problem:{kind}"
+    assert document["detail"] == str(error)
+    assert document.get("field") == getattr(error, "field", None)
+    assert sent == headers
+
+
+async def test_an_error_before_the_answer_is_a_problem() -> None:
+    async def broken(scope: Any, receive: Any, send: Any) -> None:
+        raise ZeroDivisionError("a secret")
+
+    wire = await call(Wire(b""), broken, x_request_id="r3")
+    document = json.loads(wire.body)
+    assert (wire.status, document["status"], document["request_id"]) == (500, 500, "r3")
+    assert b"secret" not in wire.body
+
+
+async def test_an_error_after_the_answer_began_is_raised() -> None:
+    async def breaking(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        raise ZeroDivisionError
+
+    wire = Wire(b"")
+    with pytest.raises(ZeroDivisionError):
+        await call(wire, breaking)
+    assert [message["type"] for message in wire.sent] == ["http.response.start"]

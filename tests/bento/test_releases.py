@@ -1,0 +1,111 @@
+"""Loading a release: everything that it pins is checked first."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from longtail_bento.releases import LiveRelease, load_release
+from longtail_bento.settings import ServiceSettings
+from longtail_client.errors import DeadlineExceeded, ModelUnavailable, ReleaseInvalid
+from longtail_client.release import point_live
+from longtail_client.testing import FakeTransport
+
+CATALOGUE = "var/catalogues/tiny"
+PINNED = [
+    f"{CATALOGUE}/items.parquet",
+    f"{CATALOGUE}/vectors.npy",
+    f"{CATALOGUE}/top_k.onnx",
+    "model_repository/text_encoder/1/model.onnx",
+    "model_repository/text_encoder/1/tokenizer.json",
+    "model_repository/generator/1/generator.json",
+]
+SettingsFor = Callable[[Path], ServiceSettings]
+
+
+def load(house: Path, settings_for: SettingsFor, name: str | None = None) -> LiveRelease:
+    return load_release(settings_for(house), FakeTransport(), name)
+
+
+def test_the_live_release_is_loaded_when_none_is_named(published: Path, settings_for: SettingsFor) -> None:
+    live = load(published, settings_for)
+    assert live.release.name == "first"
+    assert len(live.catalogue.item_ids) == 20
+
+
+@pytest.mark.parametrize("part", PINNED)
+def test_a_missing_file_is_named(house: Path, settings_for: SettingsFor, part: str) -> None:
+    (house / part).unlink()
+    with pytest.raises(ReleaseInvalid, match=re.escape(str(house / part))):
+        load(house, settings_for)
+
+
+@pytest.mark.parametrize("part", PINNED)
+def test_one_flipped_byte_is_noticed_and_its_file_named(house: Path, settings_for: SettingsFor, part: str) -> None:
+    content = bytearray((house / part).read_bytes())
+    content[len(content) // 2] ^= 1
+    (house / part).write_bytes(content)
+    with pytest.raises(ReleaseInvalid, match=f"{re.escape(str(house / part))}: expected sha256"):
+        load(house, settings_for)
+
+
+def test_a_release_that_is_none_is_refused_by_name(published: Path, settings_for: SettingsFor) -> None:
+    with pytest.raises(ReleaseInvalid, match="release create --name second"):
+        load(published, settings_for, "second")
+
+
+def test_without_a_live_release_nothing_is_loaded(house: Path, settings_for: SettingsFor) -> None:
+    (house / "var" / "releases" / "live").unlink()
+    with pytest.raises(ReleaseInvalid, match="live"):
+        load(house, settings_for)
+    assert load(house, settings_for, "first").release.name == "first"
+    point_live(house / "var", "first")
+    assert load(house, settings_for).release.name == "first"
+
+
+def test_an_edited_prompt_is_refused(house: Path, settings_for: SettingsFor) -> None:
+    path = house / "var" / "releases" / "first" / "release.json"
+    document = json.loads(path.read_text())
+    document["prompt"]["system"] += " Be brief."
+    path.write_text(json.dumps(document))
+    with pytest.raises(ReleaseInvalid, match="prompt: expected sha256"):
+        load(house, settings_for)
+
+
+async def test_models_are_connected_when_they_are_first_needed_and_only_once(
+    live: LiveRelease, transport: FakeTransport
+) -> None:
+    transport.down = True
+    with pytest.raises(ModelUnavailable):
+        await live.encoder(timeout_s=1.0)
+    with pytest.raises(ModelUnavailable):
+        await live.generator(timeout_s=1.0)
+    transport.down = False
+    encoder, generator = await live.encoder(timeout_s=1.0), await live.generator(timeout_s=1.0)
+    transport.down = True
+    assert await live.encoder(timeout_s=1.0) is encoder
+    assert await live.generator(timeout_s=1.0) is generator
+    assert encoder.version == generator.version == "1"
+
+
+async def test_connecting_takes_no_longer_than_allowed(live: LiveRelease, transport: FakeTransport) -> None:
+    transport.delay_s = 5.0
+    with pytest.raises(DeadlineExceeded):
+        await live.encoder(timeout_s=0.05)
+    with pytest.raises(DeadlineExceeded):
+        await live.generator(timeout_s=0.05)
+
+
+async def test_a_version_that_triton_does_not_serve_is_unavailable(house: Path, settings_for: SettingsFor) -> None:
+    path = house / "var" / "releases" / "first" / "release.json"
+    document = json.loads(path.read_text())
+    (house / "model_repository" / "text_encoder" / "1").rename(house / "model_repository" / "text_encoder" / "7")
+    document["encoder"]["version"] = "7"
+    path.write_text(json.dumps(document))
+    live = load(house, settings_for)
+    with pytest.raises(ModelUnavailable, match="text_encoder version 7"):
+        await live.encoder(timeout_s=1.0)

@@ -1,0 +1,139 @@
+"""Creating a release: everything pinned by hash and live, and refused where the parts do not fit."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from longtail_client.errors import ReleaseInvalid
+from longtail_client.manifest import AlreadyPublished, publishing, read_manifest, write_manifest
+from longtail_client.release import live_release_name, read_release
+from longtail_client.testing import FakeTransport
+from longtail_export import catalogue_export
+from longtail_export.catalogue_export import export_catalogue
+from longtail_export.catalogue_sources import Tables
+from longtail_export.progress import SilentProgress
+from longtail_export.release_writer import DEFAULT_WEIGHTS, create
+
+
+@pytest.fixture
+def repository(model_repository: Path, tmp_path: Path) -> Path:
+    """A copy of the model repository, with a generator beside the encoder."""
+    copied = Path(shutil.copytree(model_repository, tmp_path / "model_repository"))
+    with publishing(copied / "generator" / "2") as folder:
+        (folder / "weights.bin").write_text("abc")
+        write_manifest(folder, {"model": "generator", "version": "2"})
+    return copied
+
+
+@pytest.fixture
+def var(tables: Tables, repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the catalogue ``sixty``, embedded with the encoder's version 1."""
+    monkeypatch.setattr(catalogue_export, "TritonTransport", lambda url: FakeTransport())
+    export_catalogue(
+        tables,
+        folder=tmp_path / "var" / "catalogues" / "sixty",
+        model_repository=repository,
+        encoder_version="1",
+        triton_url="127.0.0.1:1",
+        timeout_s=5.0,
+        progress=SilentProgress(),
+    )
+    return tmp_path / "var"
+
+
+def create_release(
+    name: str, var: Path, repository: Path, *, encoder_version: str = "1", generator_version: str = "2"
+) -> Path:
+    return create(
+        name,
+        catalogue_name="sixty",
+        encoder_version=encoder_version,
+        generator_version=generator_version,
+        model_repository=repository,
+        var=var,
+    )
+
+
+def test_a_release_pins_every_file_of_its_parts(var: Path, repository: Path) -> None:
+    path = create_release("demo-1", var, repository)
+    assert path == var / "releases" / "demo-1" / "release.json"
+    release = read_release(var, "demo-1")
+    assert (release.name, release.weights) == ("demo-1", DEFAULT_WEIGHTS)
+    assert (release.encoder.version, release.generator.version, release.catalogue.name) == ("1", "2", "sixty")
+    assert release.encoder.files == read_manifest(repository / "text_encoder" / "1")["files"]
+    assert release.generator.files == {
+        "weights.bin": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    }
+    assert release.catalogue.files == read_manifest(var / "catalogues" / "sixty")["files"]
+    age = datetime.now(UTC) - datetime.fromisoformat(release.created_at)
+    assert timedelta(seconds=-1) <= age < timedelta(minutes=5)
+
+
+def test_its_prompt_shows_the_catalogues_own_kinds(var: Path, repository: Path) -> None:
+    create_release("demo-1", var, repository)
+    examples = read_release(var, "demo-1").prompt.examples
+    assert 1 <= len(examples) <= 3
+    for example in examples:
+        assert example.description in ("drama", "comedy", "western")
+        assert len(example.liked) == 4
+        assert all(liked.startswith("film ") for liked in example.liked)
+
+
+def test_the_newest_release_is_live(var: Path, repository: Path) -> None:
+    create_release("demo-1", var, repository)
+    create_release("demo-2", var, repository)
+    assert live_release_name(var) == "demo-2"
+    assert read_release(var, "demo-1").prompt == read_release(var, "demo-2").prompt
+
+
+def test_a_name_is_given_once(var: Path, repository: Path) -> None:
+    path = create_release("demo-1", var, repository)
+    before = path.read_text()
+    with pytest.raises(AlreadyPublished, match="demo-1 exists"):
+        create_release("demo-1", var, repository)
+    assert path.read_text() == before
+
+
+def test_a_catalogue_of_another_encoder_is_refused_with_both_versions(var: Path, repository: Path) -> None:
+    with publishing(repository / "text_encoder" / "9") as folder:
+        (folder / "model.onnx").write_text("abc")
+        write_manifest(folder, {})
+    embedded_with = read_manifest(repository / "text_encoder" / "1")["files"]["model.onnx"][:16]
+    with pytest.raises(
+        ReleaseInvalid,
+        match=rf"sixty: expected vectors of text_encoder version 9 \(sha256 ba7816bf8f01cfea…\), "
+        rf"got those of version 1 \({embedded_with}…\)",
+    ):
+        create_release("demo-1", var, repository, encoder_version="9")
+    assert not (var / "releases").exists()
+
+
+def test_a_refused_release_leaves_the_live_one_live(var: Path, repository: Path) -> None:
+    create_release("demo-1", var, repository)
+    manifest = var / "catalogues" / "sixty" / "manifest.json"
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "encoder_sha256": "0" * 64}))
+    with pytest.raises(ReleaseInvalid, match="export the catalogue again"):
+        create_release("demo-2", var, repository)
+    assert live_release_name(var) == "demo-1"
+    assert sorted(path.name for path in (var / "releases").iterdir()) == ["demo-1", "live"]
+
+
+@pytest.mark.parametrize(
+    ("encoder_version", "generator_version", "place"),
+    [("7", "2", "text_encoder/7/manifest.json"), ("1", "7", "generator/7/manifest.json")],
+)
+def test_a_part_that_is_not_published_is_named(
+    var: Path, repository: Path, encoder_version: str, generator_version: str, place: str
+) -> None:
+    with pytest.raises(ReleaseInvalid, match=place):
+        create_release("demo-1", var, repository, encoder_version=encoder_version, generator_version=generator_version)
+
+
+def test_a_catalogue_that_is_not_there_is_named(repository: Path, tmp_path: Path) -> None:
+    with pytest.raises(ReleaseInvalid, match=r"catalogues/sixty/manifest\.json"):
+        create_release("demo-1", tmp_path / "empty", repository)

