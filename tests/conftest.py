@@ -6,23 +6,24 @@ import socket
 from pathlib import Path
 
 import pytest
-from longtail_client.encoder import TextTokenizer
 from tokenizers import Tokenizer
 from tokenizers.models import WordPiece
 from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 from tokenizers.processors import TemplateProcessing
 
+from longtail_client.encoder import TextTokenizer
+
 WORDS = (
     "a an and the of in with film number more quiet loud short drama comedy western horror thriller romance crime "
     "lighthouse sea about from war love child old new city small town spy music space"
-).split()
+)
 
 
 def write_tiny_tokenizer(path: Path) -> Path:
     """Write a real WordPiece tokenizer with a vocabulary of words, letters and digits."""
     letters = [chr(code) for code in range(ord("a"), ord("z") + 1)] + [str(digit) for digit in range(10)]
-    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *WORDS, *letters, *(f"##{letter}" for letter in letters)]
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *WORDS.split(), *letters, *(f"##{letter}" for letter in letters)]
     vocabulary = {piece: index for index, piece in enumerate(dict.fromkeys(pieces))}
     tokenizer = Tokenizer(WordPiece(vocabulary, unk_token="[UNK]"))
     tokenizer.normalizer = BertNormalizer()

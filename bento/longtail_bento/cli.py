@@ -18,7 +18,7 @@ from rich.console import Console
 from longtail_client.cli import Json, emit
 from longtail_client.errors import DataInvalid, OperatorError
 
-_console = Console(stderr=True, highlight=False)
+_console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
 
 def register(app: typer.Typer) -> None:

@@ -62,8 +62,10 @@ def _post(url: str, body: dict[str, Any]) -> Any:
         raise Unavailable(f"nothing answers at {url} ({error}); start it with `longtail up`") from error
     if response.is_success:
         return response.json()
-    problem = response.json() if "json" in response.headers.get("content-type", "") else {"detail": response.text}
-    if response.status_code in (400, 404, 413, 415, 422):
+    problem = {"detail": response.text[:300]}
+    if "json" in response.headers.get("content-type", ""):
+        problem |= response.json()
+    if response.status_code in (400, 401, 404, 413, 415, 422):
         raise InvalidRequest(problem["detail"], field=problem.get("field"))
     if response.status_code in (429, 503):
         raise Unavailable(problem["detail"])

@@ -159,8 +159,8 @@ class Encoder:
             {"input_ids": input_ids, "attention_mask": attention_mask},
             timeout_s=timeout_s,
         )
-        matrix = np.asarray(outputs["embedding"], dtype=np.float32)
-        check_tensor(TEXT_ENCODER.name, TEXT_ENCODER.outputs[0], matrix, batched=True)
+        check_tensor(TEXT_ENCODER.name, TEXT_ENCODER.outputs[0], outputs["embedding"], batched=True)
+        matrix = outputs["embedding"].astype(np.float32, copy=False)
         if matrix.shape != (len(rows), self.dim) or not np.isfinite(matrix).all():
             raise ContractMismatch(
                 f"{TEXT_ENCODER.name} version {self.version}: expected {len(rows)} finite vectors of {self.dim}, "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
+import secrets
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -43,8 +43,9 @@ def publishing(target: Path) -> Iterator[Path]:
         raise AlreadyPublished(
             f"{target} exists and a published version is never overwritten; choose another version, or remove it first"
         )
-    staging = target.parent / f".{target.name}.{os.getpid()}"
-    staging.mkdir(parents=True)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    staging = target.parent / f".{target.name}.{secrets.token_hex(4)}"
+    staging.mkdir()
     try:
         yield staging
         staging.rename(target)
@@ -75,7 +76,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST
     try:
         manifest = json.loads(path.read_text())
-    except (OSError, json.JSONDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise ReleaseInvalid(f"expected a manifest at {path}, got {error}; export this version again") from error
     if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
         raise ReleaseInvalid(f"{path}: expected an object with 'files', got something else; export this version again")

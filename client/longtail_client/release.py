@@ -111,14 +111,14 @@ def read_release(var: Path, name: str) -> Release:
     """
     path = releases_folder(var) / name / RELEASE_FILE
     try:
-        release = Release.model_validate_json(path.read_text())
+        release = Release.model_validate_json(path.read_bytes())
     except OSError as error:
         raise ReleaseInvalid(
             f"expected a release at {path}, found none; run `longtail release create --name {name}`"
         ) from error
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
+        place = ".".join(str(part) for part in first["loc"]) or "the file"
         raise ReleaseInvalid(f"{path}: {place}: {first['msg']}; create the release again") from error
     found = prompt_sha256(release.prompt)
     if found != release.prompt_sha256:

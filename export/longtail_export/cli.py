@@ -16,7 +16,7 @@ Repository = Annotated[Path, typer.Option(help="Triton's model repository.", env
 Var = Annotated[Path, typer.Option(help="Folder of downloads, catalogues and releases.", envvar="LONGTAIL_VAR")]
 Version = Annotated[int, typer.Option(min=1, help="Version to publish; a published one is never overwritten.")]
 
-_console = Console(stderr=True, highlight=False)
+_console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
 
 def register(app: typer.Typer) -> None:

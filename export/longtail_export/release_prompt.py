@@ -50,19 +50,19 @@ def write_prompt(items: pa.Table, interactions: pa.Table) -> Prompt:
 def _examples(items: pa.Table, interactions: pa.Table) -> Iterator[Example]:
     """Choose users of middling activity, and for each the tail item that has the most to say."""
     by_id = {row["item_id"]: row for row in items.to_pylist()}
-    liked_by_user: dict[str, list[tuple[float, str]]] = defaultdict(list)
+    weight_by_user: dict[str, dict[str, float]] = defaultdict(dict)
     for user_id, item_id, weight in zip(
         *(interactions[name].to_pylist() for name in ("user_id", "item_id", "weight")), strict=True
     ):
-        liked_by_user[user_id].append((weight, item_id))
-    by_activity = sorted(liked_by_user, key=lambda user: (len(liked_by_user[user]), user))
+        weight_by_user[user_id][item_id] = weight
+    by_activity = sorted(weight_by_user, key=lambda user: (len(weight_by_user[user]), user))
     middle = by_activity[len(by_activity) // 4 :] or by_activity
     told: set[str] = set()
     for user in middle:
         if len(told) == N_EXAMPLES:
             return
-        best = max(weight for weight, _ in liked_by_user[user])
-        liked = [by_id[item_id] for weight, item_id in liked_by_user[user] if weight == best]
+        best = max(weight_by_user[user].values())
+        liked = [by_id[item_id] for item_id, weight in weight_by_user[user].items() if weight == best]
         tail = sorted((row["kind"], row["item_id"]) for row in liked if row["is_tail"])
         fresh = [(kind, item_id) for kind, item_id in tail if kind and kind not in told]
         if not fresh:

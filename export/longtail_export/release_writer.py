@@ -61,6 +61,12 @@ def create(
             f"(sha256 {encoder['files']['model.onnx'][:16]}…), got those of version {catalogue['encoder_version']} "
             f"({catalogue['encoder_sha256'][:16]}…); export the catalogue again"
         )
+    if catalogue["tokenizer_sha256"] != encoder["files"]["tokenizer.json"]:
+        raise ReleaseInvalid(
+            f"{folder}: expected texts cut by the tokenizer of {TEXT_ENCODER.name} version {encoder_version} "
+            f"(sha256 {encoder['files']['tokenizer.json'][:16]}…), got {catalogue['tokenizer_sha256'][:16]}…; "
+            "export the catalogue again"
+        )
     prompt = write_prompt(
         pyarrow.parquet.read_table(folder / "items.parquet"),
         pyarrow.parquet.read_table(folder / "interactions.parquet"),

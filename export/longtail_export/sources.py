@@ -5,6 +5,7 @@ A source is a pinned wheel of the package index, a local folder, or a model hub'
 
 from __future__ import annotations
 
+import secrets
 import shutil
 import subprocess
 import sys
@@ -130,7 +131,8 @@ def _from_hub(name: str, cache: Path) -> Path:
     if target.is_dir():
         return target
     cache.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(dir=cache, prefix=".hf-"))
+    scratch = cache / f".{target.name}.{secrets.token_hex(4)}"
+    scratch.mkdir()
     try:
         snapshot_download(name, local_dir=scratch, etag_timeout=5)
         scratch.rename(target)

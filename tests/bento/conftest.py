@@ -96,7 +96,13 @@ async def published(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer_pat
     write_top_k(folder / "top_k.onnx", dim=vectors.shape[1])
     encoder = read_manifest(models / TEXT_ENCODER.name / FAKE_VERSION)
     write_manifest(
-        folder, {"encoder_version": FAKE_VERSION, "encoder_sha256": encoder["files"]["model.onnx"], "n_items": N_ITEMS}
+        folder,
+        {
+            "encoder_version": FAKE_VERSION,
+            "encoder_sha256": encoder["files"]["model.onnx"],
+            "tokenizer_sha256": encoder["files"]["tokenizer.json"],
+            "n_items": N_ITEMS,
+        },
     )
     create(
         "first",

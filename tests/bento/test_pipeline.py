@@ -220,13 +220,11 @@ async def test_a_service_that_starts_without_models_finds_them_later(stage: Any)
 async def test_a_late_generator_is_done_without(stage: Any) -> None:
     await recommend(stage, user_id="ada")
     stage.transport.delay_s = 5.0
-    start_s = time.monotonic()
-    answer = await recommend(stage, user_id="ada", deadline_ms=300)
-    took_s = time.monotonic() - start_s
-    assert answer.degraded[0] == "generate"
+    answer = await recommend(stage, user_id="ada", deadline_ms=1000)
+    assert answer.degraded == ["generate"]
     assert len(answer.items) == 10
-    assert 0.2 <= took_s < 1.0
-    assert answer.timings_ms.generate == pytest.approx(210, abs=60)
+    assert 690 <= answer.timings_ms.generate < 950
+    assert answer.timings_ms.total < 1000
 
 
 async def test_a_first_call_that_hangs_is_done_without_in_time(stage: Any) -> None:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from longtail_client import cli, commands
 
@@ -89,7 +88,7 @@ def service() -> Iterator[Service]:
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     """Run `longtail recommend` with arguments, on a wide console; return the exit code."""
-    monkeypatch.setattr(commands, "_console", Console(highlight=False, markup=False, width=160))
+    monkeypatch.setattr(commands._console, "width", 160)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.delenv("LONGTAIL_URL", raising=False)
 

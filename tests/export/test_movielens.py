@@ -16,7 +16,7 @@ from longtail_export.movielens import _key, _plain_title, read_movielens
 FILMS = (
     "item_id:token\tmovie_title:token_seq\trelease_year:token\tclass:token_seq\n"
     "1\tPostino, Il (The Postman)\t1994\tDrama Romance\n"
-    '2\tQuote " Unclosed, The\t1980\tComedy\n'
+    '2\t"Quote Unclosed, The\t1980\tComedy\n'
     "3\tNobody Knows\t1970\tunknown\n"
     "4\tunknown\t\tunkonwn\n"
     "5\tCity & Sea, A\t1991\tChildren's Film-Noir\n"
@@ -107,11 +107,11 @@ def test_a_film_is_found_by_its_other_title_in_a_year_beside(read: Callable[...,
 def test_a_quote_in_a_title_is_only_a_character(read: Callable[..., Any]) -> None:
     films = read()[0]
     assert len(films) == 5
-    assert films[1]["title"] == 'The Quote " Unclosed (1980)'
+    assert films[1]["title"] == 'The "Quote Unclosed (1980)'
 
 
 def test_what_the_table_does_not_know_is_left_out_of_the_text(read: Callable[..., Any]) -> None:
-    assert read()[0][1]["text"] == 'The Quote " Unclosed (1980). Comedy. 1980s. USA'
+    assert read()[0][1]["text"] == 'The "Quote Unclosed (1980). Comedy. 1980s. USA'
 
 
 def test_a_film_two_years_away_is_another_film(read: Callable[..., Any]) -> None:

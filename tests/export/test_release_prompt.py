@@ -93,7 +93,7 @@ def test_the_least_active_quarter_is_passed_over() -> None:
 
 def test_there_are_at_most_three_examples_and_no_two_describe_the_same() -> None:
     items = items_of(*HEAD, ("s", "drama", True), ("t", "comedy", True), ("v", "western", True), ("w", "horror", True))
-    rows = [row for n, tail in enumerate("sstvw") for row in liked_by(f"u{n}", f"abcd{tail}")]
+    rows = [row for n, tail in enumerate("ssstvw") for row in liked_by(f"u{n}", f"abcd{tail}")]
     examples = write_prompt(items, interactions_of(rows)).examples
     assert len(examples) == N_EXAMPLES
     assert [example.description for example in examples] == ["drama", "comedy", "western"]

@@ -113,6 +113,13 @@ def test_a_catalogue_of_another_encoder_is_refused_with_both_versions(var: Path,
     assert not (var / "releases").exists()
 
 
+def test_a_catalogue_cut_by_another_tokenizer_is_refused(var: Path, repository: Path) -> None:
+    manifest = var / "catalogues" / "sixty" / "manifest.json"
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "tokenizer_sha256": "0" * 64}))
+    with pytest.raises(ReleaseInvalid, match=r"expected texts cut by the tokenizer .* got 0000000000000000…"):
+        create_release("demo-1", var, repository)
+
+
 def test_a_refused_release_leaves_the_live_one_live(var: Path, repository: Path) -> None:
     create_release("demo-1", var, repository)
     manifest = var / "catalogues" / "sixty" / "manifest.json"

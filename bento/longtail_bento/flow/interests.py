@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy.cluster.hierarchy import fcluster, linkage
+from scipy.cluster.hierarchy import cut_tree, linkage
 
 from longtail_client.contract import Matrix, Vector
 
@@ -71,4 +71,4 @@ def _groups(vectors: Matrix, limit: int) -> npt.NDArray[np.int64]:
     n_groups = min(limit, 1 + len(vectors) // 3)
     if n_groups == 1:
         return np.zeros(len(vectors), dtype=np.int64)
-    return np.asarray(fcluster(linkage(vectors, method="ward"), n_groups, criterion="maxclust"), dtype=np.int64)
+    return np.asarray(cut_tree(linkage(vectors, method="ward"), n_clusters=n_groups)[:, 0], dtype=np.int64)

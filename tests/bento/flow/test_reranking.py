@@ -99,11 +99,12 @@ def test_ties_keep_the_order_of_the_catalogue() -> None:
 
 
 def test_an_item_is_explained_by_the_loudest_words_and_not_by_an_interest() -> None:
-    ranked = case([[0.9, 0.1, 0.99], [0.1, 0.8, 0.1]], "dsi").ranked(k=2, **BY_SCORE)
-    found = dict(zip(ranked.rows.tolist(), ranked.found_by.tolist(), strict=True))
-    assert found == {0: 0, 1: 1}
-    similarities = dict(zip(ranked.rows.tolist(), ranked.similarities.tolist(), strict=True))
-    assert similarities == {0: pytest.approx(0.9), 1: pytest.approx(0.8)}
+    loud_interests = Weights(description=1.0, steer=2.0, interest=9.0, popularity=0.0)
+    items = case([[0.9, 0.1, 0.99], [0.1, 0.8, 0.1]], "dsi")
+    ranked = items.ranked(k=2, weights=loud_interests, **BY_SCORE)
+    assert ranked.rows.tolist() == [0, 1]
+    assert ranked.found_by.tolist() == [0, 1]
+    assert ranked.similarities.tolist() == [pytest.approx(0.9), pytest.approx(0.8)]
 
 
 def test_interests_explain_where_there_are_no_words() -> None:

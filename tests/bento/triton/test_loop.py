@@ -239,7 +239,7 @@ def test_an_engine_that_breaks_fails_its_requests_and_serves_the_next_anew(bench
     listeners = [bench.submit(prompt, max_tokens=20) for prompt in ("one", "two")]
     bench.let()
     for listener in listeners:
-        assert listener.wait().error == "the engine failed and was reopened: out of memory"
+        assert listener.wait().error == "the engine failed and will be opened anew: out of memory"
         assert listener.sent == []
     assert bench.submit("three", max_tokens=5).wait().texts == [expected("three", 5)]
     assert [type(engine) for engine in bench.engines] == [BreaksInStep, WordEngine]
@@ -253,7 +253,7 @@ def test_an_engine_that_breaks_as_a_request_joins_is_opened_anew_too(bench: Benc
     bad = bench.submit("bad")
     bench.let()
     for listener in (running, bad):
-        assert listener.wait().error == "the engine failed and was reopened: out of memory"
+        assert listener.wait().error == "the engine failed and will be opened anew: out of memory"
     assert bench.submit("next", max_tokens=5).wait().texts == [expected("next", 5)]
     assert len(bench.engines) == 2
 

@@ -50,7 +50,7 @@ class EngineLoop:
 
     def __init__(self, open_engine: Callable[[], Engine], *, observe: Callable[[int], None]) -> None:
         self._open_engine = open_engine
-        self._engine = open_engine()
+        self._engine: Engine | None = open_engine()
         self._observe = observe
         self._waiting: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._jobs: list[Job] = []
@@ -71,12 +71,15 @@ class EngineLoop:
             try:
                 if not self._admit():
                     return
-                self._engine.step()
+                if self._engine is not None:
+                    self._engine.step()
                 for job in list(self._jobs):
                     self._advance(job)
             except Exception as error:
-                self._fail_all(f"the engine failed and was reopened: {error}")
-                self._engine = self._open_engine()
+                self._engine = None
+                for job in self._jobs:
+                    job.sink.fail(f"the engine failed and will be opened anew: {error}")
+                self._jobs.clear()
             self._observe(sum(len(job.running) for job in self._jobs))
 
     def _admit(self) -> bool:
@@ -87,7 +90,9 @@ class EngineLoop:
             except queue.Empty:
                 return True
             if job is None:
-                self._fail_all("the generator is being unloaded")
+                for running in self._jobs:
+                    self._abandon(running)
+                    running.sink.fail("the generator is being unloaded")
                 return False
             self._start(job)
 
@@ -99,6 +104,8 @@ class EngineLoop:
             self._jobs.remove(job)
 
     def _join(self, job: Job, n_texts: int) -> bool:
+        if self._engine is None:
+            self._engine = self._open_engine()
         try:
             while len(job.running) < n_texts:
                 seed = job.sampling.seed + len(job.running)
@@ -132,9 +139,3 @@ class EngineLoop:
         for text in job.running:
             text.cancel()
         job.running.clear()
-
-    def _fail_all(self, message: str) -> None:
-        for job in self._jobs:
-            self._abandon(job)
-            job.sink.fail(message)
-        self._jobs.clear()

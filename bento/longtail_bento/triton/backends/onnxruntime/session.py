@@ -127,7 +127,7 @@ def open_session(path: Path, plan: SessionPlan) -> Any:
     names = [name for name, _ in plan.accelerators]
     if plan.device_id is not None:
         return _open_on_gpu(path, plan, options)
-    if names == ["openvino"]:
+    if set(names) == {"openvino"}:
         _add_openvino(options, plan.accelerators[0][1])
         return ort.InferenceSession(path, options)
     if names:
