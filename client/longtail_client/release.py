@@ -90,7 +90,7 @@ class Release(_Frozen):
 
 def liked_phrase(title: str, kind: str) -> str:
     """Name an item that somebody liked, as the prompt's examples and its question both do."""
-    return f"{title}: {kind}" if kind else title
+    return f"{kind}: {title}" if kind else title
 
 
 def prompt_sha256(prompt: Prompt) -> str:

@@ -40,10 +40,10 @@ def write_prompt(items: pa.Table, interactions: pa.Table) -> Prompt:
         examples=tuple(_examples(items, interactions)),
         markup=CHATML,
         max_tokens=32,
-        temperature=0.9,
-        top_p=0.95,
+        temperature=0.8,
+        top_p=0.9,
         repetition_penalty=1.0,
-        stop=("\n", ";", "<|im_end|>"),
+        stop=("\n", ";", ":", "<|im_end|>"),
     )
 
 

@@ -44,7 +44,7 @@ def test_attributes_are_what_the_owner_of_the_items_gave(catalogue: Catalogue) -
 def test_an_item_is_named_as_the_prompt_names_it(catalogue: Catalogue) -> None:
     plain = Catalogue(["a"], ["Alien"], [""], [{}], *([np.zeros(1)] * 4), {"a": 0})  # type: ignore[arg-type]
     assert plain.liked_phrase(0) == "Alien"
-    assert catalogue.liked_phrase(9) == f"film number 10: {catalogue.kinds[9]}"
+    assert catalogue.liked_phrase(9) == f"{catalogue.kinds[9]}: film number 10"
 
 
 def test_an_unknown_item_is_refused_at_the_field_that_named_it(catalogue: Catalogue) -> None:

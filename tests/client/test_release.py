@@ -141,5 +141,5 @@ def test_no_live_release_is_said_with_what_to_do(tmp_path: Path) -> None:
 
 
 def test_a_liked_item_is_named_with_its_kind_where_it_has_one() -> None:
-    assert liked_phrase("Heat (1995)", "Crime, 1990s") == "Heat (1995): Crime, 1990s"
+    assert liked_phrase("Heat (1995)", "Crime, 1990s") == "Crime, 1990s: Heat (1995)"
     assert liked_phrase("Heat (1995)", "") == "Heat (1995)"
