@@ -45,7 +45,7 @@ def test_an_example_is_what_a_user_liked_and_the_tail_item_among_it() -> None:
     rows = [*liked_by("u", "abtcde"), ("u", "f", 4.0)]
     assert write_prompt(items, interactions_of(rows)).examples == (
         Example(
-            liked=("A: kind a", "B: kind b", "C: kind c", "D: kind d"),
+            liked=("kind a: A", "kind b: B", "kind c: C", "kind d: D"),
             description="quiet drama, 1990s",
         ),
     )
@@ -61,14 +61,14 @@ def test_the_tail_item_with_the_most_to_say_is_described() -> None:
     items = items_of(*HEAD, ("s", "drama", True), ("t", "quiet drama", True))
     (example,) = write_prompt(items, interactions_of(liked_by("u", "abcst"))).examples
     assert example.description == "quiet drama"
-    assert "S: drama" in example.liked
+    assert "drama: S" in example.liked
     assert all("T: " not in liked for liked in example.liked)
 
 
 def test_an_item_without_a_kind_is_liked_by_title_and_never_described() -> None:
     items = items_of(("a", "", False), ("b", "", True), *HEAD[2:5], ("t", "drama", True))
     (example,) = write_prompt(items, interactions_of(liked_by("u", "abcdt"))).examples
-    assert example == Example(liked=("A", "B", "C: kind c", "D: kind d"), description="drama")
+    assert example == Example(liked=("A", "B", "kind c: C", "kind d: D"), description="drama")
 
 
 def test_a_user_who_liked_fewer_than_four_other_items_is_no_example() -> None:

@@ -81,7 +81,7 @@ def test_its_prompt_shows_the_catalogues_own_kinds(var: Path, repository: Path) 
     for example in examples:
         assert example.description in ("drama", "comedy", "western")
         assert len(example.liked) == 4
-        assert all(liked.startswith("film ") for liked in example.liked)
+        assert all(": film " in liked for liked in example.liked)
 
 
 def test_the_newest_release_is_live(var: Path, repository: Path) -> None:
