@@ -70,17 +70,19 @@ def export_catalogue(
         interactions = known_interactions(tables.interactions, items)
         version_folder = model_repository / TEXT_ENCODER.name / encoder_version
         encoder_manifest = read_manifest(version_folder)
+        tokenizer = TextTokenizer(version_folder / "tokenizer.json")
         with progress.bar("embedding items", total=len(items)) as advance:
-            vectors = asyncio.run(
-                _embed_through(
-                    triton_url,
-                    TextTokenizer(version_folder / "tokenizer.json"),
-                    encoder_version,
-                    items["text"].to_pylist(),
-                    timeout_s,
-                    advance,
-                )
-            )
+
+            async def embed_items() -> Matrix:
+                transport = TritonTransport(triton_url)
+                try:
+                    return await embed(
+                        transport, tokenizer, encoder_version, items["text"].to_pylist(), timeout_s, advance
+                    )
+                finally:
+                    await transport.close()
+
+            vectors = asyncio.run(embed_items())
         progress.step("writing the catalogue")
         pyarrow.parquet.write_table(items, staging / "items.parquet")
         pyarrow.parquet.write_table(interactions, staging / "interactions.parquet")
@@ -151,18 +153,3 @@ async def embed(
     except ExceptionGroup as failures:
         raise failures.exceptions[0] from None
     return vectors
-
-
-async def _embed_through(
-    url: str,
-    tokenizer: TextTokenizer,
-    version: str,
-    texts: Sequence[str],
-    timeout_s: float,
-    advance: Callable[[int], None],
-) -> Matrix:
-    transport = TritonTransport(url)
-    try:
-        return await embed(transport, tokenizer, version, texts, timeout_s, advance)
-    finally:
-        await transport.close()
