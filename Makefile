@@ -1,4 +1,5 @@
-# One word per chore, the same on a laptop and in CI.
+# One word per chore, the same on a laptop and in CI. What is published is never overwritten, so a file that exists is
+# never made again: remove it (`make clean` removes everything) to have it made anew.
 SHELL := /bin/bash
 PYTHON ?= python3.11
 BIN := .venv/bin
@@ -8,7 +9,6 @@ ENCODER := model_repository/text_encoder/1/manifest.json
 GENERATOR := model_repository/generator/1/manifest.json
 CATALOGUE := var/catalogues/demo/manifest.json
 RELEASE := var/releases/demo-1/release.json
-INTERACTIONS := var/run/demo-interactions
 
 .DEFAULT_GOAL := help
 .PHONY: help setup check test demo up down export bench wheel bento wheelcheck clean
@@ -34,7 +34,7 @@ test: setup export wheel ## The whole suite, on real models and a real Triton
 	pytest
 
 demo: setup export ## Recommend for one MovieLens user, from nothing
-	longtail up -- longtail recommend --user-id 196 --save var/demo.json
+	LONGTAIL_RELEASE=demo-1 longtail up -- longtail recommend --user-id 196 --save var/demo.json
 
 up: setup export ## Start Triton and the service, and watch both
 	longtail up
@@ -42,7 +42,8 @@ up: setup export ## Start Triton and the service, and watch both
 down: ## End what `make up` started
 	longtail down
 
-export: $(RELEASE) $(INTERACTIONS) ## Models, catalogue, release and interactions of the demo
+export: $(RELEASE) ## Models, catalogue, release and interactions of the demo
+	longtail interactions load var/catalogues/demo/interactions.parquet
 
 $(ENCODER): | setup
 	longtail export encoder --source minilm-l6 --version 1
@@ -50,15 +51,11 @@ $(ENCODER): | setup
 $(GENERATOR): | setup
 	longtail export generator --source smollm2-135m --version 1
 
-$(CATALOGUE): $(ENCODER)
+$(CATALOGUE): | $(ENCODER)
 	longtail up --triton-only -- longtail export catalogue --dataset ml-100k --name demo
 
-$(RELEASE): $(CATALOGUE) $(GENERATOR)
+$(RELEASE): | $(CATALOGUE) $(GENERATOR)
 	longtail release create --name demo-1 --catalogue demo
-
-$(INTERACTIONS): $(CATALOGUE)
-	longtail interactions load var/catalogues/demo/interactions.parquet
-	mkdir -p $(@D) && touch $@
 
 bench: setup export ## Measure what the documents claim
 	python -m bench

@@ -60,7 +60,8 @@ def up(
         if command:
             code = run_command(command, settings)
         else:
-            code = _watch(look_after, f"http://{settings.host}:{settings.port}")
+            what = f"Triton on 127.0.0.1:{settings.triton_grpc_port} (gRPC)"
+            code = _watch(look_after, what if triton_only else f"http://{settings.host}:{settings.port}")
     raise typer.Exit(code)
 
 
@@ -72,15 +73,13 @@ def down(*, as_json: Json = False) -> None:
     from longtail_bento.settings import ServiceSettings
 
     path = ServiceSettings().var / "run" / "longtail.pid"
-    pid = int(path.read_text()) if path.exists() else None
-    if pid is not None:
-        try:
-            os.kill(pid, signal.SIGTERM)
-            while path.exists():
-                os.kill(pid, 0)
-                time.sleep(0.1)
-        except ProcessLookupError:
-            path.unlink(missing_ok=True)
+    pid = _running_pid(path)
+    if pid is None:
+        path.unlink(missing_ok=True)
+    else:
+        os.kill(pid, signal.SIGTERM)
+        while _running_pid(path) == pid:
+            time.sleep(0.1)
     if as_json:
         emit({"ended": pid})
     else:
@@ -152,8 +151,8 @@ def _say(text: str) -> None:
     _console.print(f"  {text} …", style="dim")
 
 
-def _watch(look_after: Callable[[], None], url: str) -> int:
-    _console.print(f"serving on {url}; Ctrl-C ends it")
+def _watch(look_after: Callable[[], None], what: str) -> int:
+    _console.print(f"serving {what}; Ctrl-C ends it")
     try:
         while True:
             look_after()
@@ -170,10 +169,9 @@ def _pid_file(path: Path) -> Iterator[None]:
     Raises:
         OperatorError: A process that wrote it before still runs.
     """
-    if path.exists() and Path(f"/proc/{path.read_text().strip()}").exists():
-        raise OperatorError(
-            f"longtail runs here already, as process {path.read_text().strip()}; end it with `longtail down`"
-        )
+    pid = _running_pid(path)
+    if pid is not None:
+        raise OperatorError(f"longtail runs here already, as process {pid}; end it with `longtail down`")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(f"{os.getpid()}\n")
     try:
@@ -182,17 +180,28 @@ def _pid_file(path: Path) -> Iterator[None]:
         path.unlink(missing_ok=True)
 
 
+def _running_pid(path: Path) -> int | None:
+    """Read which `longtail up` wrote a pid file; None when that process is gone, or is somebody else by now."""
+    try:
+        pid = int(path.read_text())
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except (OSError, ValueError):
+        return None
+    return pid if b"up" in words and any(b"longtail" in word for word in words) else None
+
+
 @contextmanager
 def _ended_by_signals() -> Iterator[None]:
-    """Turn SIGTERM into what Ctrl-C is, so that both end the processes that were started."""
+    """Turn SIGTERM and a closed terminal into what Ctrl-C is, so that each ends the processes that were started."""
 
     def interrupt(_signal: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
         yield
     except KeyboardInterrupt as error:
         raise OperatorError("interrupted") from error
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -43,12 +43,14 @@ class History:
     """A user's interactions, tidied: one an item, oldest first.
 
     Attributes:
-        rows: Catalogue rows. Shape ``(n_history,)``.
+        rows: Catalogue rows of the latest. Shape ``(n_history,)``.
         preferences: How much each item says of the user's taste, in ``[0, 1]``. Shape ``(n_history,)``, float32.
+        seen: Catalogue rows of all items that the user ever interacted with. Shape ``(n_seen,)``, at least as many.
     """
 
     rows: Rows
     preferences: Vector
+    seen: Rows
 
     def most_telling(self, n_items: int) -> Rows:
         """Return the rows with the highest preference, the latest first among equals."""

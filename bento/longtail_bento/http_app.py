@@ -136,8 +136,10 @@ class HttpDoor:
             """Embed texts with the live release's encoder."""
             live = self.serving.live
             clock = self._clock()
-            encoder = await live.encoder(timeout_s=clock.left_s())
-            vectors = await encoder.encode(request.texts, timeout_s=clock.left_s())
+            with clock.stage("encode"):
+                encoder = await live.encoder(timeout_s=clock.left_s())
+                vectors = await encoder.encode(request.texts, timeout_s=clock.left_s())
+            metrics.observe_stages("encode", clock.finished_ms("encode"))
             return EncodeResponse(vectors=vectors.tolist(), release=live.release.name)
 
         @self.app.get("/", include_in_schema=False)
@@ -162,6 +164,8 @@ class HttpDoor:
 
         @self.app.exception_handler(HTTPException)
         async def http(_: Request, error: HTTPException) -> JSONResponse:
+            if error.status_code == 400:
+                return _response(*problem_of(MalformedBody("expected JSON, got a body that cannot be read as JSON")))
             title = HTTPStatus(error.status_code).phrase
             document = problem(Status(error.status_code, "", title), title.replace(" ", ""), str(error.detail))
             return _response(document, dict(error.headers or {}))

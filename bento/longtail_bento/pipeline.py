@@ -17,7 +17,7 @@ from longtail_bento.flow.descriptions import parse_descriptions
 from longtail_bento.flow.explanation import explain
 from longtail_bento.flow.history import tidy_history
 from longtail_bento.flow.interests import find_interests
-from longtail_bento.flow.prompt import MAX_LIKED, render_prompt
+from longtail_bento.flow.prompt import ASK_OPENINGS, MAX_LIKED, render_prompt
 from longtail_bento.flow.reranking import rank
 from longtail_bento.flow.retrieval import PER_QUERY, allowed_items, merge_candidates
 from longtail_bento.interactions import Interactions
@@ -34,7 +34,14 @@ from longtail_bento.wire import (
     SearchResponse,
     Timings,
 )
-from longtail_client.errors import ContractMismatch, DeadlineExceeded, ModelUnavailable, Unavailable, UnknownUser
+from longtail_client.errors import (
+    ContractMismatch,
+    DeadlineExceeded,
+    ModelUnavailable,
+    NothingToRecommend,
+    Unavailable,
+    UnknownUser,
+)
 from longtail_client.generator import Sampling
 
 GENERATE_SHARE = 0.7
@@ -60,6 +67,7 @@ async def recommend(
     Raises:
         UnknownUser: No interaction of the user is stored.
         UnknownItem: The history names an item that the catalogue does not have.
+        NothingToRecommend: The user has seen everything that was asked for.
         ModelUnavailable: There is no history to fall back on and Triton does not answer.
         DeadlineExceeded: There is no history to fall back on and the time ran out.
     """
@@ -74,7 +82,13 @@ async def recommend(
     if not queries:
         raise clock.last_failure or ModelUnavailable("there is no history to recommend from and nothing was described")
     with clock.stage("retrieve"):
-        allowed = allowed_items(catalogue.is_tail, history.rows, tail_only=request.tail_only)
+        allowed = allowed_items(catalogue.is_tail, history.seen, tail_only=request.tail_only)
+        if not allowed.any():
+            raise NothingToRecommend(
+                f"the user has seen every item of {'the tail' if request.tail_only else 'the catalogue'}"
+                + ("; ask with tail_only false" if request.tail_only else ""),
+                field="tail_only" if request.tail_only else None,
+            )
         query_vectors = np.stack([query.vector for query in queries])
         found, _ = await asyncio.to_thread(live.retriever.search, query_vectors, allowed, max(PER_QUERY, request.k))
         candidates = merge_candidates(queries, found, catalogue.vectors, allowed)
@@ -202,7 +216,7 @@ async def generated(
         ),
         timeout_s=clock.left_s(share=share),
     )
-    known = [*liked, *(live.catalogue.titles[int(row)] for row in history.rows)]
+    known = [*liked, *(live.catalogue.titles[int(row)] for row in history.rows), *ASK_OPENINGS]
     parsed = parse_descriptions(texts, limit=request.descriptions, known=known)
     return [Description(text, "generator") for text in parsed]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from pathlib import Path
 import httpx
 
 from longtail_bento.settings import ServiceSettings
+from longtail_bento.triton.ending import end_group
 from longtail_bento.triton.launcher import TritonServer
 from longtail_bento.triton.watchdog import Watchdog
 from longtail_client.contract import TEXT_ENCODER
@@ -106,14 +106,8 @@ class ServiceProcess:
     def stop(self, *, grace_s: float = 15.0) -> None:
         """Let running requests end, then end the service. Safe to call twice."""
         process, self._process = self._process, None
-        if process is None or process.poll() is not None:
-            return
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(grace_s)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        if process is not None:
+            end_group(process, grace_s=grace_s)
 
     def _log_tail(self) -> str:
         return "\n".join(line[:400] for line in self.log_path.read_text(errors="replace").splitlines()[-12:])
@@ -148,8 +142,8 @@ def stack(
         if not triton_only:
             say("starting the service")
             service = ServiceProcess(settings)
-            service.start()
             held.callback(service.stop)
+            service.start()
             service.wait_for("/readyz")
         watchdog = Watchdog(triton)
 
@@ -168,8 +162,14 @@ def run_command(command: Sequence[str], settings: ServiceSettings) -> int:
 
     Returns:
         Its exit code.
+
+    Raises:
+        OperatorError: There is no such command.
     """
-    return subprocess.run(command, env=dict(os.environ) | settings.as_environment(), check=False).returncode
+    try:
+        return subprocess.run(command, env=dict(os.environ) | settings.as_environment(), check=False).returncode
+    except OSError as error:
+        raise OperatorError(f"expected a command to run, got '{command[0]}': {error.strerror}") from error
 
 
 def require_free_port(host: str, port: int) -> None:

@@ -35,7 +35,7 @@ class Longtail:
     async def start(self) -> None:
         """Load the release; Triton may be away meanwhile."""
         self._transport = TritonTransport(settings.triton_grpc)
-        self._live = load_release(settings, self._transport)
+        self._live = load_release(settings, self._transport, settings.release)
         self._interactions = Interactions(settings.interactions_url)
         await self._interactions.prepare()
         door.open(Serving(self._live, self._interactions, settings))

@@ -24,6 +24,10 @@ class ServiceSettings(ClientSettings):
         default=None,
         description="SQLAlchemy URL of the interactions; the default is SQLite in `var`, which serves one machine.",
     )
+    release: str | None = Field(
+        default=None,
+        description="Release to serve; the default is the live one. A fixed name no longer follows the live pointer.",
+    )
     host: str = Field(
         default="127.0.0.1",
         description="Address the service listens on. Anything but loopback opens it to others.",

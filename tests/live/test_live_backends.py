@@ -219,6 +219,26 @@ def test_a_failing_run_is_an_error_in_onnxruntimes_words(server: triton_http.Inf
     with pytest.raises(InferenceServerException, match=r"onnx runtime error \d+: "):
         infer(server, "failing", [[1, 2, 300]])
     np.testing.assert_array_equal(infer(server, "failing", [[0, 0, 0]]), [[0, 0, 0]])
+
+
+def test_a_failing_batch_fails_each_of_its_requests_and_nothing_else(server: triton_http.InferenceServerClient) -> None:
+    load(server, "failing")
+    for _ in range(3):
+        pending = []
+        for largest in (0, 0, 300, 0, 0, 0, 0, 0):
+            tensor = triton_http.InferInput("x", [1, 3], "FP32")
+            tensor.set_data_from_numpy(np.array([[0, 0, largest]], dtype=np.float32))
+            pending.append(server.async_infer("failing", [tensor]))
+        outcomes = []
+        for each in pending:
+            try:
+                each.get_result()
+                outcomes.append("answered")
+            except InferenceServerException as error:
+                outcomes.append(str(error))
+        assert any("onnx runtime error" in outcome for outcome in outcomes)
+        assert all(outcome == "answered" or "onnx runtime error" in outcome for outcome in outcomes)
+    np.testing.assert_array_equal(infer(server, "double", [[1, 1, 1]]), [[2, 2, 2]])
     np.testing.assert_array_equal(infer(server, "double", [[1, 1, 1]]), [[2, 2, 2]])
 
 

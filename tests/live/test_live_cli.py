@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -61,6 +62,42 @@ def test_up_holds_triton_for_a_command_and_ends_it(
     done = run("up", "--triton-only", "--", sys.executable, "-c", script, settings=apart)
     assert done.returncode == 7, done.stderr
     assert report.read_text() == "200"
+    listening = subprocess.run(["pgrep", "-f", f"http-port={apart.triton_http_port}"], check=False, capture_output=True)
+    assert listening.returncode == 1, "Triton still runs"
+    assert not (tmp_path / "run" / "longtail.pid").exists()
+
+
+def test_a_stranger_in_the_pid_file_is_left_alone(settings: ServiceSettings, tmp_path: Path) -> None:
+    apart = settings.model_copy(update={"var": tmp_path})
+    stranger = subprocess.Popen(["sleep", "60"])
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "longtail.pid").write_text(f"{stranger.pid}\n")
+    try:
+        done = run("down", "--json", settings=apart)
+        assert json.loads(done.stdout) == {"ended": None}
+        assert stranger.poll() is None
+    finally:
+        stranger.kill()
+        stranger.wait()
+
+
+def test_a_closed_terminal_ends_everything(
+    settings: ServiceSettings, fresh_ports: dict[str, int], tmp_path: Path
+) -> None:
+    apart = settings.model_copy(update={**fresh_ports, "var": tmp_path})
+    process = subprocess.Popen(
+        [*LONGTAIL, "up", "--triton-only"],
+        env=dict(os.environ) | apart.as_environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "serving" in line:
+            break
+    process.send_signal(signal.SIGHUP)
+    process.wait(60)
+    process.stderr.close()
     listening = subprocess.run(["pgrep", "-f", f"http-port={apart.triton_http_port}"], check=False, capture_output=True)
     assert listening.returncode == 1, "Triton still runs"
     assert not (tmp_path / "run" / "longtail.pid").exists()

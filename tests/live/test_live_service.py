@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from typing import Any
 
 import httpx
 import numpy as np
+import psutil
 import pyarrow.parquet
 import pytest
 
@@ -37,6 +39,14 @@ def test_a_known_user_gets_ten_items_of_the_tail(http: httpx.Client, settings: S
     assert set(answer["timings_ms"]) == {"generate", "encode", "retrieve", "rerank", "total"}
     assert answer["release"] == "demo-1"
     assert response.headers["x-request-id"] == answer["request_id"]
+
+
+def test_nothing_of_a_long_history_is_recommended(http: httpx.Client, settings: ServiceSettings) -> None:
+    table = pyarrow.parquet.read_table(settings.var / "catalogues" / "demo" / "interactions.parquet")
+    seen = set(table.filter(pyarrow.compute.equal(table["user_id"], "655"))["item_id"].to_pylist())
+    assert len(seen) > 500
+    answer = http.post("/recommend", json={"user_id": "655", "k": 100, "descriptions": 0}).json()
+    assert not seen & {item["item_id"] for item in answer["items"]}
 
 
 def test_given_descriptions_replay_an_answer(http: httpx.Client) -> None:
@@ -125,7 +135,9 @@ def test_live_ready_and_documented(http: httpx.Client) -> None:
 
 def test_triton_may_go_away_and_come_back(http: httpx.Client, triton: TritonServer) -> None:
     good = {"/encode": {"texts": ["a film"]}, "/describe": {"user_id": "196"}, "/search": {"text": "a film"}}
+    leader = triton.pid
     triton.kill()
+    assert not stubs_of(leader), "a model's process outlives its server"
     try:
         for path, body in good.items():
             response = http.post(path, json=body)
@@ -148,3 +160,15 @@ def test_triton_may_go_away_and_come_back(http: httpx.Client, triton: TritonServ
     for path, body in good.items():
         assert http.post(path, json=body).status_code == 200, path
     assert http.post("/recommend", json={"user_id": "196"}).json()["degraded"] == []
+
+
+def stubs_of(leader: int | None) -> list[int]:
+    """List the processes of a server's session."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if os.getpgid(process.pid) == leader and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process.pid)
+        except (ProcessLookupError, psutil.NoSuchProcess):
+            continue
+    return found

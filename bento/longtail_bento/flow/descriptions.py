@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Sequence
 
 MAX_CHARACTERS = 200
-_MIN_LETTERS = 4
+_MIN_CHARACTERS = 2
 _BULLET = re.compile(r"^(?:(?:[-*•–—>#]+|\(?\d{1,2}[.):](?!\d)|[a-zA-Z][.)])\s*)+")
 _MARKUP = re.compile(r"<\|[^|>\n]*\|?>?")
 _QUOTES = "\"'`“”‘’«»*_ "
@@ -36,7 +36,7 @@ def parse_descriptions(texts: Sequence[str], *, limit: int, known: Sequence[str]
             if position >= len(candidates) or len(found) == limit:
                 continue
             line = candidates[position]
-            if sum(character.isalpha() for character in line) >= _MIN_LETTERS and _folded(line) not in seen:
+            if _says_something(line) and _folded(line) not in seen:
                 seen.add(_folded(line))
                 found.append(line)
     return found
@@ -51,6 +51,12 @@ def tidy_line(line: str) -> str:
     if len(line) > MAX_CHARACTERS:
         line = line[:MAX_CHARACTERS].rsplit(" ", 1)[0]
     return line
+
+
+def _says_something(line: str) -> bool:
+    """A genre may be as short as `TV`, but a number alone describes nothing."""
+    characters = [character for character in line if character.isalnum()]
+    return len(characters) >= _MIN_CHARACTERS and any(character.isalpha() for character in characters)
 
 
 def _folded(text: str) -> str:

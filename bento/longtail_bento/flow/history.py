@@ -9,7 +9,7 @@ import numpy as np
 from longtail_bento.domain import History, Interaction
 
 MAX_ITEMS = 200
-"""Latest items that a history keeps; what is older says little of today's taste, and costs time in every stage."""
+"""Latest items that taste is read from; what is older says little of today's, and costs time in every stage."""
 
 HALF_LIFE_ITEMS = 50
 """Items after which an older interaction counts half."""
@@ -33,6 +33,7 @@ def tidy_history(interactions: Sequence[Interaction], row_of: Mapping[str, int])
         if interaction.item_id in row_of:
             latest.pop(interaction.item_id, None)
             latest[interaction.item_id] = interaction
+    seen = np.array([row_of[item_id] for item_id in latest], dtype=np.int64)
     kept = list(latest.values())[-MAX_ITEMS:]
     weights = np.array([interaction.weight for interaction in kept], dtype=np.float64)
     if len(kept) and weights.max() > weights.min():
@@ -41,6 +42,7 @@ def tidy_history(interactions: Sequence[Interaction], row_of: Mapping[str, int])
         strength = np.ones(len(kept))
     age = np.arange(len(kept) - 1, -1, -1)
     return History(
-        rows=np.array([row_of[interaction.item_id] for interaction in kept], dtype=np.int64),
+        rows=seen[-MAX_ITEMS:],
         preferences=(strength * 0.5 ** (age / HALF_LIFE_ITEMS)).astype(np.float32),
+        seen=seen,
     )

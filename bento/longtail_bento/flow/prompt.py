@@ -10,6 +10,9 @@ from longtail_client.release import Prompt
 MAX_LIKED = 6
 """Titles that a prompt names: more cost prefill time and teach a small model nothing."""
 
+ASK_OPENINGS = ("I liked", "I wish")
+"""How a question begins; a small model sometimes writes another question instead of an answer."""
+
 _MAX_PHRASE = 120
 _MARKUP = re.compile(r"<\|[^|>]*\|?>?")
 
@@ -37,8 +40,8 @@ def render_prompt(prompt: Prompt, liked: Sequence[str], steer: Sequence[str]) ->
 def _ask(liked: Sequence[str], steer: Sequence[str]) -> str:
     sentences = []
     if liked:
-        sentences.append(f"I liked {'; '.join(as_data(title) for title in liked)}.")
-    sentences.extend(f"I wish: {as_data(wish)}" for wish in steer)
+        sentences.append(f"{ASK_OPENINGS[0]} {'; '.join(as_data(title) for title in liked)}.")
+    sentences.extend(f"{ASK_OPENINGS[1]}: {as_data(wish)}" for wish in steer)
     return " ".join(sentences)
 
 

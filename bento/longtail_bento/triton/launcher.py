@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import signal
 import subprocess
 import time
 from pathlib import Path
@@ -13,6 +12,7 @@ from types import TracebackType
 import numpy as np
 
 from longtail_bento.settings import ServiceSettings
+from longtail_bento.triton.ending import end_group
 from longtail_bento.triton.server import arguments, assemble_backends, environment, find_installation
 from longtail_client.contract import GENERATOR, TEXT_ENCODER
 from longtail_client.encoder import padded
@@ -63,6 +63,8 @@ class TritonServer:
         settings = self.settings
         backends = assemble_backends(installation, settings.var / "triton" / f"backends-{settings.triton_grpc_port}")
         self.log_path.parent.mkdir(parents=True, exist_ok=True)
+        if self.log_path.exists():
+            self.log_path.replace(self.log_path.with_suffix(".previous.log"))
         with self.log_path.open("wb") as log:
             self._process = subprocess.Popen(
                 arguments(
@@ -92,13 +94,7 @@ class TritonServer:
         process, self._process = self._process, None
         if process is None:
             return
-        if process.poll() is None:
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(grace_s)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+        end_group(process, grace_s=grace_s)
         for region in Path("/dev/shm").glob(f"{self._shm_prefix}*"):  # noqa: S108  a killed server leaves them behind
             region.unlink(missing_ok=True)
 

@@ -91,7 +91,12 @@ def test_a_long_line_is_cut_between_words() -> None:
 
 
 def test_lines_without_words_are_left_out() -> None:
-    assert parse_descriptions(["...\n1.\n---\n1994\nabc\n?!\n\n"], limit=8) == []
+    assert parse_descriptions(["...\n1.\n---\n1994\na\n?!\n\n"], limit=8) == []
+
+
+@pytest.mark.parametrize("genre", ["Pop", "TV", "R&B", "g0", "爱情片"])
+def test_a_short_genre_is_a_description(genre: str) -> None:
+    assert parse_descriptions([genre], limit=1) == [genre]
 
 
 def test_a_line_comes_once_whatever_its_case_and_punctuation() -> None:

@@ -85,6 +85,14 @@ def test_any_interactions_make_one_row_an_item_and_preferences_between_0_and_1(i
 
 
 def test_the_most_telling_are_the_most_preferred_and_the_latest_among_equals() -> None:
-    history = History(np.array([3, 4, 5, 6]), np.array([1.0, 0.5, 1.0, 0.7], dtype=np.float32))
+    rows = np.array([3, 4, 5, 6])
+    history = History(rows, np.array([1.0, 0.5, 1.0, 0.7], dtype=np.float32), seen=rows)
     assert history.most_telling(3).tolist() == [5, 3, 6]
     assert history.most_telling(9).tolist() == [5, 3, 6, 4]
+
+
+def test_what_is_too_old_for_taste_is_still_seen() -> None:
+    row_of = {str(row): row for row in range(MAX_ITEMS + 50)}
+    history = tidy_history([Interaction(item_id) for item_id in row_of], row_of)
+    assert history.rows.tolist() == list(range(50, MAX_ITEMS + 50))
+    assert history.seen.tolist() == list(range(MAX_ITEMS + 50))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -70,10 +71,14 @@ class Request:
     def __init__(self, inputs: dict[str, np.ndarray], wanted: tuple[str, ...] = ()) -> None:
         self.inputs = {name: Tensor(name, array) for name, array in inputs.items()}
         self._wanted = wanted
+        self.sent_parameters: dict[str, object] = {}
         self.sender = Sender()
 
     def requested_output_names(self) -> list[str]:
         return list(self._wanted)
+
+    def parameters(self) -> str:
+        return json.dumps(self.sent_parameters)
 
     def get_response_sender(self) -> Sender:
         return self.sender

@@ -29,7 +29,7 @@ def test_nothing_given_takes_the_defaults(text: str) -> None:
         top_k=-1,
         repetition_penalty=1.0,
         stop=(),
-        seed=0,
+        seed=None,
     )
 
 
@@ -81,7 +81,7 @@ def test_the_ends_of_a_range_are_inside(parameters: dict[str, Any]) -> None:
         ("n", 17),
         ("n", 1.0),
         ("n", True),
-        ("n", "2"),
+        ("n", "two"),
         ("max_tokens", 0),
         ("max_tokens", 2049),
         ("min_tokens", -1),
@@ -115,6 +115,17 @@ def test_a_value_out_of_range_is_refused_by_name(name: str, value: Any) -> None:
 def test_what_is_no_number_is_refused_by_name(name: str, number: str) -> None:
     with pytest.raises(ValueError, match=rf"^sampling_parameters\.{name}: "):
         SamplingParameters.from_json(f'{{"{name}": {number}}}')
+
+
+def test_numbers_may_be_strings_as_nvidias_own_client_writes_them() -> None:
+    written = read(temperature="0.25", max_tokens="100", top_k="5")
+    assert written == SamplingParameters(temperature=0.25, max_tokens=100, top_k=5)
+
+
+def test_no_stop_string_is_looked_for_before_the_start() -> None:
+    assert settled("one two one", ("one",), start=3) == ("one two ", True)
+    assert settled("one o", ("one",), start=4) == ("one ", False)
+    assert settled("on", ("one",), start=2) == ("on", False)
 
 
 def test_null_takes_the_default() -> None:

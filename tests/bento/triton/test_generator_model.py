@@ -141,3 +141,19 @@ def test_a_version_that_cannot_be_opened_says_why(
     arguments = {"model_repository": str(tmp_path), "model_version": "3", "model_name": "generator"}
     with pytest.raises(triton_utils.TritonModelException, match=r"/3: .*generator\.json"):
         module.TritonPythonModel().initialize(arguments)
+
+
+def test_sampling_parameters_may_come_as_parameters_of_the_request(model: Any, request_of: Any) -> None:
+    request = request_of("say", exclude_input_in_output=True)
+    request.sent_parameters = {**GREEDY, "triton_enable_empty_final_response": True}
+    model.execute([request])
+    ((response, _),) = answered(request)
+    assert texts(response) == [words("say", 3)]
+
+
+def test_a_stream_that_shall_repeat_its_prompt_is_refused(model: Any, request_of: Any) -> None:
+    request = request_of("say", sampling_parameters=GREEDY, stream=True, exclude_input_in_output=False)
+    model.execute([request])
+    ((refusal, flags),) = answered(request)
+    assert refusal.error.message().startswith("exclude_input_in_output: expected true with stream")
+    assert flags == FINAL

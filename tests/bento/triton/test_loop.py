@@ -97,7 +97,9 @@ class Bench:
         **sampling: Any,
     ) -> Listener:
         listener = listener or Listener()
-        self.loop.submit(Job(prompt, SamplingParameters(**sampling), stream=stream, echo_prompt=echo, sink=listener))
+        self.loop.submit(
+            Job(prompt, SamplingParameters(**{"seed": 0, **sampling}), stream=stream, echo_prompt=echo, sink=listener)
+        )
         return listener
 
     def let(self, n_steps: int = PLENTY) -> None:

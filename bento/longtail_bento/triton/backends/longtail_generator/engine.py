@@ -24,7 +24,7 @@ class SamplingParameters:
         top_k: Likeliest tokens sampled from; -1 for all.
         repetition_penalty: Above 1 discourages tokens already used; in (0, 2].
         stop: Strings that end a text and are left out of it.
-        seed: Start of the random numbers; text ``i`` of ``n`` uses ``seed + i``.
+        seed: Start of the random numbers, None for any; text ``i`` of ``n`` uses ``seed + i``.
     """
 
     n: int = 1
@@ -35,7 +35,7 @@ class SamplingParameters:
     top_k: int = -1
     repetition_penalty: float = 1.0
     stop: tuple[str, ...] = ()
-    seed: int = 0
+    seed: int | None = None
 
     @classmethod
     def from_json(cls, text: str) -> SamplingParameters:
@@ -53,6 +53,7 @@ class SamplingParameters:
             raise ValueError(f"sampling_parameters: expected a JSON object, got {text[:80]!r} ({error})") from error
         if not isinstance(given, dict):
             raise ValueError(f"sampling_parameters: expected a JSON object, got {text[:80]!r}")
+        given = {key: _as_number(value) if key not in ("stop",) else value for key, value in given.items()}
         unknown = sorted(set(given) - set(cls.__slots__))
         if unknown:
             raise ValueError(f"sampling_parameters: unknown {unknown}, expected some of {list(cls.__slots__)}")
@@ -67,7 +68,7 @@ class SamplingParameters:
             top_k=_integer(given, "top_k", -1, -1, 1_000_000),
             repetition_penalty=_number(given, "repetition_penalty", 1.0, 1e-6, 2.0),
             stop=_strings("stop", stop),
-            seed=_integer(given, "seed", 0, 0, 2**63 - 1),
+            seed=_integer(given, "seed", -1, 0, 2**63 - 1) if given.get("seed") is not None else None,
         )
 
 
@@ -109,23 +110,35 @@ class Engine(Protocol):
         ...
 
 
-def settled(text: str, stop: tuple[str, ...]) -> tuple[str, bool]:
+def settled(text: str, stop: tuple[str, ...], *, start: int = 0) -> tuple[str, bool]:
     """Say how much of a growing text may be handed over.
 
     Args:
         text: The text so far.
         stop: Strings that end it.
+        start: Characters at the beginning that no stop string is looked for in.
 
     Returns:
         The text before the first stop string, less an ending that may yet become one; and whether one was found.
     """
-    found = [at for at in (text.find(each) for each in stop) if at >= 0]
+    found = [at for at in (text.find(each, start) for each in stop) if at >= 0]
     if found:
         return text[: min(found)], True
-    for length in range(max(map(len, stop), default=1) - 1, 0, -1):
+    for length in range(min(max(map(len, stop), default=1) - 1, len(text) - start), 0, -1):
         if any(each.startswith(text[-length:]) for each in stop if len(each) > length):
             return text[:-length], False
     return text, False
+
+
+def _as_number(value: object) -> object:
+    """Read a number that was written as a string, as callers of the vLLM backend write them."""
+    if isinstance(value, str):
+        for read in (int, float):
+            try:
+                return read(value)
+            except ValueError:
+                continue
+    return value
 
 
 def _integer(given: dict[str, object], key: str, default: int, low: int, high: int) -> int:

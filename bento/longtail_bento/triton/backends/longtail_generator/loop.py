@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import secrets
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -36,8 +37,13 @@ class Job:
     stream: bool
     echo_prompt: bool
     sink: Sink
+    seed: int = field(init=False)
     running: list[Running] = field(default_factory=list)
     pieces: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Choose a seed where the caller left it open."""
+        self.seed = secrets.randbits(31) if self.sampling.seed is None else self.sampling.seed
 
 
 class EngineLoop:
@@ -108,7 +114,7 @@ class EngineLoop:
             self._engine = self._open_engine()
         try:
             while len(job.running) < n_texts:
-                seed = job.sampling.seed + len(job.running)
+                seed = job.seed + len(job.running)
                 job.running.append(self._engine.start(job.prompt, job.sampling, seed=seed))
         except ValueError as error:
             self._abandon(job)

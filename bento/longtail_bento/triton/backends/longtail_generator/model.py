@@ -7,6 +7,7 @@ Source: triton-inference-server/vllm_backend, release r24.10.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -79,8 +80,17 @@ def _job(request: Any, sink: _TritonSink) -> Job:
     prompt = _scalar(request, "text_input", b"")
     stream = bool(_scalar(request, "stream", False))
     excluded = bool(_scalar(request, "exclude_input_in_output", stream))
-    sampling = SamplingParameters.from_json(_scalar(request, "sampling_parameters", b"").decode())
+    if stream and not excluded:
+        raise ValueError("exclude_input_in_output: expected true with stream, got false; a stream holds new text only")
+    given = _scalar(request, "sampling_parameters", None)
+    sampling = SamplingParameters.from_json(_request_parameters(request) if given is None else given.decode())
     return Job(prompt.decode(), sampling, stream=stream, echo_prompt=not excluded, sink=sink)
+
+
+def _request_parameters(request: Any) -> str:
+    """Read sampling parameters that came as parameters of the request, beside what Triton itself puts there."""
+    parameters = json.loads(request.parameters() or "{}")
+    return json.dumps({key: value for key, value in parameters.items() if key in SamplingParameters.__slots__})
 
 
 def _scalar(request: Any, name: str, default: Any) -> Any:

@@ -63,7 +63,7 @@ class OpenVinoEngine:
                 f"{self._context_tokens} tokens"
             )
         handle = self._pipeline.add_request(next(self._ids), tokens, self._config(sampling, seed))
-        return OpenVinoRunning(handle, self._tokenizer, sampling.stop)
+        return OpenVinoRunning(handle, self._tokenizer, sampling)
 
     def step(self) -> None:
         """See `Engine.step`."""
@@ -88,10 +88,11 @@ class OpenVinoEngine:
 class OpenVinoRunning:
     """See `Running`. Holds the handle: a request whose handle is collected is dropped."""
 
-    def __init__(self, handle: Any, tokenizer: Any, stop: tuple[str, ...]) -> None:
+    def __init__(self, handle: Any, tokenizer: Any, sampling: SamplingParameters) -> None:
         self._handle = handle
         self._tokenizer = tokenizer
-        self._stop = stop
+        self._sampling = sampling
+        self._stop_from = 0
         self._token_ids: list[int] = []
         self._n_read = 0
         self.finished = False
@@ -106,7 +107,9 @@ class OpenVinoRunning:
                 self._token_ids.extend(output.generated_ids)
         text: str = self._tokenizer.decode(self._token_ids) if self._token_ids else ""
         # The pipeline's own stop strings stay in the text where they end inside a token, so they are cut here.
-        sure, stopped = settled(text, self._stop)
+        if len(self._token_ids) <= self._sampling.min_tokens:
+            self._stop_from = len(text)
+        sure, stopped = settled(text, self._sampling.stop, start=self._stop_from)
         if stopped:
             self._handle.stop()
         elif ended:

@@ -78,8 +78,11 @@ class TritonPythonModel:
         try:
             results = self._session.run(self._outputs, feed, self._run_options)
         except Exception as error:
-            failure = pb_utils.TritonError(_as_triton(error), pb_utils.TritonError.INTERNAL)
-            return [pb_utils.InferenceResponse(error=failure) for _ in requests]
+            # One error object a response: Triton frees each with its response, and dies of a shared one.
+            return [
+                pb_utils.InferenceResponse(error=pb_utils.TritonError(_as_triton(error), pb_utils.TritonError.INTERNAL))
+                for _ in requests
+            ]
         ends = np.cumsum([len(rows) for rows in arrays[self._inputs[0]]]) if self._batched else None
         responses = []
         for index, request in enumerate(requests):

@@ -69,6 +69,8 @@ class SessionPlan:
         for section, meaning in _REFUSED_SECTIONS.items():
             if config.get(section) and (section != "model_operations" or config[section].get("op_library_filename")):
                 raise ValueError(f"{config['name']}: this onnxruntime backend does not support {meaning} ('{section}')")
+        if config.get("model_transaction_policy", {}).get("decoupled"):
+            raise ValueError(f"{config['name']}: an onnxruntime model answers once a request ('decoupled')")
         if not config.get("input") or not config.get("output"):
             raise ValueError(
                 f"{config['name']}: write every input and output into the configuration; none is completed"
