@@ -19,7 +19,11 @@ from longtail_export.movielens import read_movielens
 VALUE_SEPARATOR = "|"
 """Splits the values of an attribute in a CSV cell; Parquet may hold lists instead."""
 
+MAX_ID_CHARACTERS = 200
+"""Longest id; the service stores and accepts no longer one."""
+
 _ITEM_COLUMNS = ("item_id", "title")
+_RESERVED = ("kind", "popularity", "popularity_percentile", "is_tail")
 _INTERACTION_COLUMNS = ("user_id", "item_id")
 
 
@@ -94,12 +98,31 @@ def _read(path: Path, required: tuple[str, ...]) -> pa.Table:
     columns = {}
     for name in table.column_names:
         column = table[name]
+        held = column.type.value_type if pa.types.is_list(column.type) else column.type
+        if pa.types.is_binary(held) or pa.types.is_large_binary(held):
+            raise DataInvalid(f"{path}: column '{name}': expected text, numbers or dates, got bytes; drop the column")
+        if name in _RESERVED and required == _ITEM_COLUMNS:
+            raise DataInvalid(f"{path}: column '{name}': longtail derives a column of this name; rename yours")
         if name in ("item_id", "user_id", "title", "text"):
             column = column.cast(pa.string())
+            if name.endswith("_id"):
+                _check_ids(column, name, path)
         elif path.suffix != ".parquet" and pa.types.is_string(column.type):
-            column = pc.split_pattern(column, VALUE_SEPARATOR)
+            column = pc.split_pattern(pc.if_else(pc.equal(column, ""), None, column), VALUE_SEPARATOR)
         columns[name] = column
     return pa.table(columns)
+
+
+def _check_ids(column: pa.ChunkedArray, name: str, path: Path) -> None:
+    """Refuse the first id that is missing, empty or longer than a request may name."""
+    lengths = pc.fill_null(pc.utf8_length(pc.utf8_trim_whitespace(column)), 0)
+    wrong = pc.or_(pc.equal(lengths, 0), pc.greater(pc.fill_null(pc.utf8_length(column), 0), MAX_ID_CHARACTERS))
+    row = pc.index(wrong, True).as_py()
+    if row >= 0:
+        raise DataInvalid(
+            f"{path}: row {row + 1}: expected a {name} of 1 to {MAX_ID_CHARACTERS} characters, "
+            f"got {str(column[row].as_py())[:60]!r}"
+        )
 
 
 def _numbers(table: pa.Table, name: str | None, kind: pa.DataType, default: float, path: Path) -> pa.ChunkedArray:
@@ -109,6 +132,11 @@ def _numbers(table: pa.Table, name: str | None, kind: pa.DataType, default: floa
         column = table[name]
         if pa.types.is_timestamp(column.type):
             column = column.cast(pa.timestamp("s"), safe=False).cast(pa.int64())
-        return pc.fill_null(column.cast(kind, safe=False), default)
+        numbers = pc.fill_null(column.cast(kind, safe=False), default)
+        if pa.types.is_floating(kind):
+            row = pc.index(pc.is_finite(numbers), False).as_py()
+            if row >= 0:
+                raise DataInvalid(f"{path}: row {row + 1}: expected a finite {name}, got {numbers[row].as_py()}")
+        return numbers
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise DataInvalid(f"{path}: column '{name}': expected numbers, got {error}") from error

@@ -148,6 +148,5 @@ def _attributes(items: pa.Table) -> list[str]:
 
 def _values(cell: Any) -> list[str]:
     """Read a cell as the values it holds: a list's, or the one."""
-    if isinstance(cell, list):
-        return [str(value) for value in cell if value not in (None, "")]
-    return [] if cell in (None, "") else [str(cell)]
+    values = cell if isinstance(cell, list) else [cell]
+    return [str(value) for value in values if value not in (None, "") and value == value]  # NaN differs from itself

@@ -45,7 +45,7 @@ def test_a_csv_of_items_keeps_ids_as_text_and_splits_attributes(items_csv: Path,
     assert items.column_names == ["item_id", "title", "genres", "year"]
     assert items["item_id"].to_pylist() == ["007", "8", "9"]
     assert items["title"].to_pylist() == ["Heat", "Alien", "Plain"]
-    assert items["genres"].to_pylist() == [["Crime", "Drama"], ["Horror"], [""]]
+    assert items["genres"].to_pylist() == [["Crime", "Drama"], ["Horror"], None]
     assert items["year"].to_pylist() == [1995, 1979, None]
 
 
@@ -161,3 +161,41 @@ def test_the_known_dataset_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(catalogue_sources, "read_movielens", lambda cache: (items, interactions))
     tables = read_dataset("ml-100k", tmp_path)
     assert (tables.items, tables.interactions, tables.source) == (items, interactions, "ml-100k")
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        (
+            {"user_id": ["1", None], "item_id": ["8", "8"]},
+            "row 2: expected a user_id of 1 to 200 characters, got 'None'",
+        ),
+        ({"user_id": [" "], "item_id": ["8"]}, "row 1: expected a user_id of 1 to 200 characters, got ' '"),
+        ({"user_id": ["1"], "item_id": ["x" * 201]}, "row 1: expected a item_id of 1 to 200 characters"),
+        (
+            {"user_id": ["1", "1"], "item_id": ["8", "9"], "weight": [1.0, float("nan")]},
+            "row 2: expected a finite weight",
+        ),
+    ],
+)
+def test_an_interaction_that_cannot_be_stored_is_named_by_row(
+    items_csv: Path, tmp_path: Path, rows: dict[str, list[object]], said: str
+) -> None:
+    path = written(tmp_path / "i.parquet", pa.table(rows))
+    with pytest.raises(DataInvalid, match=re.escape(said)):
+        read_tables(items_csv, path)
+
+
+@pytest.mark.parametrize(
+    ("column", "said"),
+    [
+        ({"cover": [b"\xff"]}, "column 'cover': expected text, numbers or dates, got bytes"),
+        ({"kind": ["tall"]}, "column 'kind': longtail derives a column of this name"),
+    ],
+)
+def test_an_attribute_that_cannot_be_served_is_named(
+    ratings_csv: Path, tmp_path: Path, column: dict[str, list[object]], said: str
+) -> None:
+    path = written(tmp_path / "items.parquet", pa.table({"item_id": ["8"], "title": ["Alien"], **column}))
+    with pytest.raises(DataInvalid, match=re.escape(said)):
+        read_tables(path, ratings_csv)
