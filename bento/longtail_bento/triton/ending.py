@@ -6,6 +6,10 @@ import contextlib
 import os
 import signal
 import subprocess
+import time
+
+_DYING_S = 5.0
+"""Seconds that a killed process may take to give its memory back."""
 
 
 def end_group(process: subprocess.Popen[bytes], *, grace_s: float) -> None:
@@ -23,4 +27,9 @@ def end_group(process: subprocess.Popen[bytes], *, grace_s: float) -> None:
             process.wait(grace_s)
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        deadline_s = time.monotonic() + _DYING_S
+        while time.monotonic() < deadline_s:
+            os.killpg(process.pid, 0)  # fails once nothing of the group is left
+            time.sleep(0.02)
     process.wait()
