@@ -6,6 +6,7 @@ import os
 import subprocess
 
 import pytest
+
 from longtail_bento.triton.ending import end_group
 
 
