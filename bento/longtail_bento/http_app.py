@@ -58,7 +58,6 @@ class Serving:
 
     live: LiveRelease
     interactions: Interactions
-    settings: ServiceSettings
 
 
 class HttpDoor:

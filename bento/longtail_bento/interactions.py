@@ -1,4 +1,4 @@
-"""Users' interactions in SQL: SQLite by default, any database that SQLAlchemy's async engine speaks by URL."""
+"""Users' interactions in SQL: SQLite by default, PostgreSQL by URL."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ import httpx
 
 from longtail_bento.settings import ServiceSettings
 from longtail_bento.triton.ending import end_group
-from longtail_bento.triton.launcher import TritonServer
+from longtail_bento.triton.launcher import ALL_MODELS, TritonServer
 from longtail_bento.triton.watchdog import Watchdog
 from longtail_client.contract import TEXT_ENCODER
 from longtail_client.errors import OperatorError
@@ -135,8 +135,7 @@ def stack(
         require_free_port(settings.host if port == settings.port else "127.0.0.1", port)
     with ExitStack() as held:
         say("starting Triton")
-        models = (TEXT_ENCODER.name,) if triton_only else None
-        triton = TritonServer(settings, models=models) if models else TritonServer(settings)
+        triton = TritonServer(settings, models=(TEXT_ENCODER.name,) if triton_only else ALL_MODELS)
         held.enter_context(triton)
         service = None
         if not triton_only:

@@ -38,7 +38,7 @@ class Longtail:
         self._live = load_release(settings, self._transport, settings.release)
         self._interactions = Interactions(settings.interactions_url)
         await self._interactions.prepare()
-        door.open(Serving(self._live, self._interactions, settings))
+        door.open(Serving(self._live, self._interactions))
         gc.collect()
         gc.freeze()  # what lives as long as the process need not be looked through again
 

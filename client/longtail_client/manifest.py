@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping
@@ -14,6 +15,7 @@ from typing import Any
 from longtail_client.errors import DataInvalid, ReleaseInvalid
 
 MANIFEST = "manifest.json"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 class AlreadyPublished(DataInvalid):
@@ -37,8 +39,13 @@ def publishing(target: Path) -> Iterator[Path]:
         An empty folder beside ``target``; it becomes ``target`` when the block ends without an error.
 
     Raises:
+        DataInvalid: The folder's name is no plain name, or its path leads upwards.
         AlreadyPublished: ``target`` exists.
     """
+    if not _NAME.fullmatch(target.name) or ".." in target.parts:
+        raise DataInvalid(
+            f"expected a name of letters, digits, '.', '_' and '-', got '{target.name[:100]}' in {target}"
+        )
     if target.exists():
         raise AlreadyPublished(
             f"{target} exists and a published version is never overwritten; choose another version, or remove it first"

@@ -13,7 +13,7 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 from tritonclient.utils import InferenceServerException
 
-from longtail_client.contract import Array, ModelConfig, TensorSpec
+from longtail_client.contract import GENERATOR, Array, ModelConfig, TensorSpec
 from longtail_client.errors import (
     ContractMismatch,
     DeadlineExceeded,
@@ -30,8 +30,9 @@ _TRITON_DTYPES = {
     np.dtype(np.object_): "BYTES",
 }
 
-# The generator answers a refused request inside the stream, where Triton gives an error no status.
-_REFUSED_BY_GENERATOR = ("sampling_parameters", "text_input")
+# The generator answers a refused request inside the stream, where Triton gives an error no status. Its message begins
+# with the tensor at fault.
+_REFUSED_BY_GENERATOR = tuple(tensor.name for tensor in GENERATOR.inputs)
 
 # A dead server must be noticed, and a restarted one found again, within about a second.
 _CHANNEL_ARGS = [

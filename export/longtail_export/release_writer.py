@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -52,8 +51,6 @@ def create(
         AlreadyPublished: A release of this name exists.
         ReleaseInvalid: A part is not published, or the catalogue was embedded with another encoder.
     """
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
-        raise ReleaseInvalid(f"expected a release name of letters, digits, '.', '_' and '-', got '{name[:100]}'")
     encoder = read_manifest(model_repository / TEXT_ENCODER.name / encoder_version)
     generator = read_manifest(model_repository / GENERATOR.name / generator_version)
     folder = var / "catalogues" / catalogue_name

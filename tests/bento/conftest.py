@@ -176,6 +176,7 @@ class Stage:
     """Everything that answers, and the fake below it."""
 
     serving: Serving
+    settings: ServiceSettings
     transport: FakeTransport
 
     @property
@@ -196,7 +197,7 @@ class Stage:
 @pytest.fixture
 def stage(live: LiveRelease, interactions: Interactions, settings: ServiceSettings, transport: FakeTransport) -> Stage:
     """The tiny deployment, ready to answer."""
-    return Stage(Serving(live, interactions, settings), transport)
+    return Stage(Serving(live, interactions), settings, transport)
 
 
 def as_json(document: object) -> bytes:

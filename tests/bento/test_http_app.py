@@ -19,7 +19,7 @@ GOOD = {"user_id": "ada", "k": 3}
 
 @pytest.fixture
 async def client(stage: Any) -> AsyncIterator[httpx.AsyncClient]:
-    door = HttpDoor(stage.serving.settings)
+    door = HttpDoor(stage.settings)
     door.open(stage.serving)
     transport = httpx.ASGITransport(app=door.app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://longtail") as opened:
@@ -346,7 +346,7 @@ async def test_a_generator_that_takes_too_long_to_describe_is_a_timeout(client: 
 
 
 async def test_an_error_that_nobody_foresaw_is_a_problem_too(stage: Any) -> None:
-    unopened = HttpDoor(stage.serving.settings)
+    unopened = HttpDoor(stage.settings)
     transport = httpx.ASGITransport(app=unopened.app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://longtail") as client:
         response = await client.post("/recommend", json=GOOD, headers={"x-request-id": "web-1"})

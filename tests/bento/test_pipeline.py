@@ -49,7 +49,8 @@ async def test_an_answer_carries_everything_that_made_it(stage: Any) -> None:
     assert [item.rank for item in answer.items] == [1, 2, 3, 4, 5]
     timings = answer.timings_ms
     assert timings.total >= timings.generate + timings.encode + timings.retrieve + timings.rerank - 0.1
-    assert min(timings.model_dump().values()) >= 0
+    assert timings.generate > 0
+    assert timings.retrieve > 0
 
 
 async def test_items_are_served_as_the_catalogue_has_them(stage: Any) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import typer
+from pydantic import ValidationError
 
 from longtail_client import cli
 from longtail_client.errors import (
@@ -19,6 +20,7 @@ from longtail_client.errors import (
     ModelUnavailable,
     OperatorError,
 )
+from longtail_client.settings import ClientSettings
 
 BIN = Path(sys.executable).parent
 HEAVY = ("torch", "transformers", "onnx", "onnxruntime", "bentoml", "openvino_genai", "pyarrow", "scipy")
@@ -137,3 +139,16 @@ def test_the_installed_command_starts_without_anything_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stderr == "[]\n"
+
+
+def test_a_setting_that_cannot_be_read_is_one_line(
+    run: Callable[..., int], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LONGTAIL_ENCODE_TIMEOUT_S", "soon")
+    with pytest.raises(ValidationError) as invalid:
+        ClientSettings()
+    assert run("export", error=invalid.value) == 2
+    written = capsys.readouterr().err
+    assert written.startswith("error: LONGTAIL_ENCODE_TIMEOUT_S: ")
+    assert written.endswith("got 'soon'\n")
+    assert written.count("\n") == 1

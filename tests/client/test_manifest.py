@@ -114,3 +114,16 @@ def test_a_malformed_manifest_is_refused_and_named(tmp_path: Path, content: str)
     (tmp_path / MANIFEST).write_text(content)
     with pytest.raises(ReleaseInvalid, match=re.escape(str(tmp_path / MANIFEST))):
         read_manifest(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["a b", ".hidden", "-x", "ü", "x" * 101])
+def test_a_name_that_is_no_plain_name_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(DataInvalid, match="expected a name of letters, digits"), publishing(tmp_path / name):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_name_never_leads_out_of_its_folder(tmp_path: Path) -> None:
+    with pytest.raises(DataInvalid, match="expected a name of letters, digits"), publishing(tmp_path / "in" / "../out"):
+        pass
+    assert list(tmp_path.iterdir()) == []

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from tritonclient.utils import InferenceServerException
 
 from longtail_client.contract import GENERATOR, TEXT_ENCODER, check_config
 from longtail_client.encoder import padded
-from longtail_client.errors import ModelUnavailable
+from longtail_client.errors import ContractMismatch, ModelUnavailable
 from longtail_client.testing import FAKE_VERSION, FakeTransport, TransportSuite
 from longtail_client.transport import Transport
 from longtail_client.triton_transport import TritonTransport
@@ -43,3 +44,12 @@ async def test_a_server_that_is_not_there_is_unavailable_and_named(free_port: in
             await transport.model_config("text_encoder", "1", timeout_s=5.0)
     finally:
         await transport.close()
+
+
+@pytest.mark.parametrize("name", [tensor.name for tensor in GENERATOR.inputs])
+def test_a_refusal_inside_a_stream_is_a_mismatch_whichever_input_it_names(name: str) -> None:
+    transport = TritonTransport("127.0.0.1:1")
+    refused = InferenceServerException(msg=f"{name}: expected something else")
+    assert isinstance(transport._translated(refused, "generator", "1", 1.0), ContractMismatch)
+    broken = InferenceServerException(msg="the engine failed")
+    assert isinstance(transport._translated(broken, "generator", "1", 1.0), ModelUnavailable)

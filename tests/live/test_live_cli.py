@@ -130,3 +130,12 @@ def test_a_catalogue_is_embedded_through_the_live_triton(
     created = run("release", "create", "--name", "books-1", "--catalogue", "books", "--json", settings=apart)
     assert created.returncode == 0, created.stderr
     assert (tmp_path / "var" / "releases" / "live").read_text().strip() == "books-1"
+
+
+def test_a_command_that_is_not_there_is_one_line(
+    settings: ServiceSettings, fresh_ports: dict[str, int], tmp_path: Path
+) -> None:
+    apart = settings.model_copy(update={**fresh_ports, "var": tmp_path})
+    done = run("up", "--triton-only", "--", "no-such-command", settings=apart)
+    assert done.returncode == 3
+    assert "expected a command to run, got 'no-such-command'" in done.stderr

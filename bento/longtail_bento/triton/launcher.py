@@ -20,6 +20,9 @@ from longtail_client.errors import ModelUnavailable, OperatorError, Unavailable
 from longtail_client.generator import Generator, Sampling
 from longtail_client.triton_transport import TritonTransport, parse_config
 
+ALL_MODELS = (TEXT_ENCODER.name, GENERATOR.name)
+"""What a recommendation needs."""
+
 _CLASSIFIER_AND_SEPARATOR = [101, 102]
 """BERT's shortest text; any encoder of the contract embeds it."""
 
@@ -36,9 +39,7 @@ class TritonServer:
         models: Models to load; by default both.
     """
 
-    def __init__(
-        self, settings: ServiceSettings, *, models: tuple[str, ...] = (TEXT_ENCODER.name, GENERATOR.name)
-    ) -> None:
+    def __init__(self, settings: ServiceSettings, *, models: tuple[str, ...] = ALL_MODELS) -> None:
         self.settings = settings
         self.models = models
         self.admin_key = secrets.token_hex(16)

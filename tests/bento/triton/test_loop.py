@@ -295,3 +295,8 @@ def test_closing_fails_what_runs_and_ends_the_thread(bench: Bench) -> None:
 def test_closing_an_idle_loop_ends_the_thread(bench: Bench) -> None:
     bench.open().loop.close()
     assert not bench.thread.is_alive()
+
+
+def test_a_seed_that_is_left_open_is_another_each_time() -> None:
+    seeds = {Job("x", SamplingParameters(), stream=False, echo_prompt=False, sink=Listener()).seed for _ in range(8)}
+    assert len(seeds) > 1

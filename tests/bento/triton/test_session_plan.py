@@ -191,3 +191,8 @@ def test_a_gpu_that_is_not_there_is_an_error_and_never_the_cpu(
     plan = SessionPlan(accelerators=accelerators, device_id=0)
     with pytest.raises(ValueError, match=f"instance on GPU 0 needs {missing}.*install longtail\\[gpu\\]"):
         open_session(lookup_graph / "1" / "model.onnx", plan)
+
+
+def test_a_decoupled_model_is_refused_by_name(lookup_config: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="'decoupled'"):
+        plan_of(lookup_config, model_transaction_policy={"decoupled": True})

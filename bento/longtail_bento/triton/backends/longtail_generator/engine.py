@@ -53,11 +53,10 @@ class SamplingParameters:
             raise ValueError(f"sampling_parameters: expected a JSON object, got {text[:80]!r} ({error})") from error
         if not isinstance(given, dict):
             raise ValueError(f"sampling_parameters: expected a JSON object, got {text[:80]!r}")
-        given = {key: _as_number(value) if key not in ("stop",) else value for key, value in given.items()}
+        given = {key: _as_number(value) if key != "stop" else value for key, value in given.items()}
         unknown = sorted(set(given) - set(cls.__slots__))
         if unknown:
             raise ValueError(f"sampling_parameters: unknown {unknown}, expected some of {list(cls.__slots__)}")
-        stop = given.get("stop")
         max_tokens = _integer(given, "max_tokens", 16, 1, 2048)
         return cls(
             n=_integer(given, "n", 1, 1, 16),
@@ -67,7 +66,7 @@ class SamplingParameters:
             top_p=_number(given, "top_p", 1.0, 1e-6, 1.0),
             top_k=_integer(given, "top_k", -1, -1, 1_000_000),
             repetition_penalty=_number(given, "repetition_penalty", 1.0, 1e-6, 2.0),
-            stop=_strings("stop", stop),
+            stop=_strings("stop", given.get("stop")),
             seed=_integer(given, "seed", -1, 0, 2**63 - 1) if given.get("seed") is not None else None,
         )
 

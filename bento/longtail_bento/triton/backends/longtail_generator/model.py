@@ -24,7 +24,7 @@ class TritonPythonModel:
     """One instance of one generator version; Triton calls these methods."""
 
     def initialize(self, args: Mapping[str, str]) -> None:
-        """Open the engine that the version asks for, and see one token come out of it."""
+        """Open the engine that the version asks for, and see it write."""
         folder = Path(args["model_repository"]) / args["model_version"]
         family = pb_utils.MetricFamily(
             name="longtail_generator_running_texts",
