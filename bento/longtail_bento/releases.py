@@ -11,7 +11,8 @@ from longtail_client.contract import GENERATOR, TEXT_ENCODER
 from longtail_client.encoder import Encoder, TextTokenizer
 from longtail_client.generator import Generator
 from longtail_client.manifest import verify_files
-from longtail_client.release import PinnedModel, Release, live_release_name, read_release
+from longtail_client.release import PinnedModel, Release, read_release
+from longtail_client.release_state import read_state
 from longtail_client.transport import Transport
 
 
@@ -91,7 +92,7 @@ def load_release(settings: ServiceSettings, transport: Transport, name: str | No
     Raises:
         ReleaseInvalid: A part is missing or changed; the message names it.
     """
-    release = read_release(settings.var, name or live_release_name(settings.var))
+    release = read_release(settings.var, name or read_state(settings.var).live_name())
     folder = settings.var / "catalogues" / release.catalogue.name
     verify_files(folder, release.catalogue.files)
     encoder_folder = _verified_model(settings.model_repository, TEXT_ENCODER.name, release.encoder)

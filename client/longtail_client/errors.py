@@ -16,6 +16,7 @@
     `-- OperatorError             whoever deploys mends what is deployed
         |-- ContractMismatch      a tensor or a model config is not what contract.py declares
         |-- ReleaseInvalid        a release names parts that are missing, changed or do not fit together
+        |-- TransitionRefused     a release cannot go from where it is to where it was told to
         |-- ExportRejected        an exported model missed its tolerance and was not published
         |-- DataInvalid           a table of items or interactions cannot be read as one
         `-- SourceError           weights or data could not be had
@@ -109,6 +110,10 @@ class ContractMismatch(OperatorError):
 
 class ReleaseInvalid(OperatorError):
     """A release names parts that are missing, changed, or do not fit together."""
+
+
+class TransitionRefused(OperatorError):
+    """A release cannot go from the place where it is to the one where it was told to."""
 
 
 class ExportRejected(OperatorError):

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,7 +15,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from longtail_client.errors import ReleaseInvalid
 
 RELEASE_FILE = "release.json"
-LIVE_POINTER = "live"
 
 
 class _Frozen(BaseModel):
@@ -127,24 +125,3 @@ def read_release(var: Path, name: str) -> Release:
             "create a new release instead"
         )
     return release
-
-
-def live_release_name(var: Path) -> str:
-    """Read which release is live.
-
-    Raises:
-        ReleaseInvalid: None is.
-    """
-    path = releases_folder(var) / LIVE_POINTER
-    try:
-        return path.read_text().strip()
-    except OSError as error:
-        raise ReleaseInvalid(f"expected the live release's name in {path}; run `longtail release create`") from error
-
-
-def point_live(var: Path, name: str) -> None:
-    """Make a release the live one, in one atomic step."""
-    path = releases_folder(var) / LIVE_POINTER
-    staged = path.with_name(f".{path.name}.{os.getpid()}")
-    staged.write_text(f"{name}\n")
-    staged.replace(path)

@@ -162,10 +162,11 @@ def create_release(
     var: Var = Path("var"),
     as_json: Json = False,
 ) -> None:
-    """Pin models, catalogue, prompt and scoring weights by hash, and make the release the live one.
+    """Pin models, catalogue, prompt and scoring weights by hash, and stage the release; the first one goes live.
 
     Example: longtail release create --name demo-1 --catalogue demo
     """
+    from longtail_client.release_state import read_state
     from longtail_export.release_writer import create
 
     path = create(
@@ -176,7 +177,8 @@ def create_release(
         model_repository=model_repository,
         var=var,
     )
+    place = read_state(var).place_of(name)
     if as_json:
-        emit({"release": name, "path": str(path)})
+        emit({"release": name, "path": str(path), "place": place})
     else:
-        _console.print(f"published {path}, which is live from now on")
+        _console.print(f"published {path}, which is {place} from now on")

@@ -16,10 +16,10 @@ from longtail_client.release import (
     PinnedModel,
     Release,
     Weights,
-    point_live,
     prompt_sha256,
     releases_folder,
 )
+from longtail_client.release_state import changing_state, write_state
 from longtail_export.release_prompt import write_prompt
 
 DEFAULT_WEIGHTS = Weights(description=1.0, steer=2.0, interest=1.0, popularity=0.25)
@@ -34,7 +34,7 @@ def create(
     model_repository: Path,
     var: Path,
 ) -> Path:
-    """Pin everything by hash, write the release, make it live.
+    """Pin everything by hash, write the release, stage it; make it live where none is.
 
     Args:
         name: Name of the release.
@@ -84,5 +84,7 @@ def create(
     target = releases_folder(var) / name
     with publishing(target) as staging:
         (staging / RELEASE_FILE).write_text(release.model_dump_json(indent=2) + "\n")
-    point_live(var, name)
+    with changing_state(var) as state:
+        staged = state.stage(name)
+        write_state(var, staged if staged.live else staged.promote(name))
     return target / RELEASE_FILE

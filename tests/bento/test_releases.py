@@ -12,7 +12,7 @@ import pytest
 from longtail_bento.releases import LiveRelease, load_release
 from longtail_bento.settings import ServiceSettings
 from longtail_client.errors import DeadlineExceeded, ModelUnavailable, ReleaseInvalid
-from longtail_client.release import point_live
+from longtail_client.release_state import changing_state, write_state
 from longtail_client.testing import FakeTransport
 
 CATALOGUE = "var/catalogues/tiny"
@@ -59,11 +59,12 @@ def test_a_release_that_is_none_is_refused_by_name(published: Path, settings_for
 
 
 def test_without_a_live_release_nothing_is_loaded(house: Path, settings_for: SettingsFor) -> None:
-    (house / "var" / "releases" / "live").unlink()
-    with pytest.raises(ReleaseInvalid, match="live"):
+    (house / "var" / "releases" / "state.json").unlink()
+    with pytest.raises(ReleaseInvalid, match="expected a live release, found none; run `longtail release create`"):
         load(house, settings_for)
     assert load(house, settings_for, "first").release.name == "first"
-    point_live(house / "var", "first")
+    with changing_state(house / "var") as state:
+        write_state(house / "var", state.stage("first").promote("first"))
     assert load(house, settings_for).release.name == "first"
 
 

@@ -20,8 +20,6 @@ from longtail_client.release import (
     Release,
     Weights,
     liked_phrase,
-    live_release_name,
-    point_live,
     prompt_sha256,
     read_release,
 )
@@ -118,26 +116,6 @@ def test_a_wrong_field_names_the_place(
 def test_a_release_cannot_be_changed_in_memory() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         RELEASE.name = "other"  # type: ignore[misc]
-
-
-def test_the_live_release_is_the_one_pointed_at_last(release_file: Path, tmp_path: Path) -> None:
-    point_live(tmp_path, "demo-1")
-    assert live_release_name(tmp_path) == "demo-1"
-    point_live(tmp_path, "demo-2")
-    assert live_release_name(tmp_path) == "demo-2"
-
-
-def test_a_pointer_that_is_being_read_is_never_half_written(release_file: Path, tmp_path: Path) -> None:
-    point_live(tmp_path, "demo-1")
-    with (tmp_path / "releases" / "live").open() as reader:
-        point_live(tmp_path, "demo-2")
-        assert reader.read() == "demo-1\n"
-    assert sorted(path.name for path in (tmp_path / "releases").iterdir()) == ["demo-1", "live"]
-
-
-def test_no_live_release_is_said_with_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(ReleaseInvalid, match="releases/live; run `longtail release create`"):
-        live_release_name(tmp_path)
 
 
 def test_a_liked_item_is_named_with_its_kind_where_it_has_one() -> None:

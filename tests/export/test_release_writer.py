@@ -11,7 +11,8 @@ import pytest
 
 from longtail_client.errors import ReleaseInvalid
 from longtail_client.manifest import AlreadyPublished, publishing, read_manifest, write_manifest
-from longtail_client.release import live_release_name, read_release
+from longtail_client.release import read_release
+from longtail_client.release_state import read_state
 from longtail_client.testing import FakeTransport
 from longtail_export import catalogue_export
 from longtail_export.catalogue_export import export_catalogue
@@ -84,10 +85,11 @@ def test_its_prompt_shows_the_catalogues_own_kinds(var: Path, repository: Path) 
         assert all(": film " in liked for liked in example.liked)
 
 
-def test_the_newest_release_is_live(var: Path, repository: Path) -> None:
+def test_the_first_release_goes_live_and_the_next_one_is_staged(var: Path, repository: Path) -> None:
     create_release("demo-1", var, repository)
     create_release("demo-2", var, repository)
-    assert live_release_name(var) == "demo-2"
+    state = read_state(var)
+    assert (state.revision, state.live, state.staged) == (2, "demo-1", ("demo-2",))
     assert read_release(var, "demo-1").prompt == read_release(var, "demo-2").prompt
 
 
@@ -126,8 +128,9 @@ def test_a_refused_release_leaves_the_live_one_live(var: Path, repository: Path)
     manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "encoder_sha256": "0" * 64}))
     with pytest.raises(ReleaseInvalid, match="export the catalogue again"):
         create_release("demo-2", var, repository)
-    assert live_release_name(var) == "demo-1"
-    assert sorted(path.name for path in (var / "releases").iterdir()) == ["demo-1", "live"]
+    state = read_state(var)
+    assert (state.live, state.staged) == ("demo-1", ())
+    assert sorted(path.name for path in (var / "releases").iterdir()) == [".lock", "demo-1", "state.json"]
 
 
 @pytest.mark.parametrize(
