@@ -6,6 +6,7 @@ import json
 import signal
 import sys
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -26,6 +27,9 @@ _console = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output and nothing else.")]
 """The option that every command has."""
+
+Repository = Annotated[Path, typer.Option(help="Triton's model repository.", envvar="LONGTAIL_MODEL_REPOSITORY")]
+Var = Annotated[Path, typer.Option(help="Folder of downloads, catalogues and releases.", envvar="LONGTAIL_VAR")]
 
 
 def main() -> None:
@@ -62,6 +66,22 @@ def main() -> None:
     except LongtailError as error:
         Console(stderr=True, highlight=False, soft_wrap=True).print(f"[red]error:[/red] {escape(str(error))}")
         sys.exit(next(code for kind, code in _EXIT_CODES if isinstance(error, kind)))
+
+
+def group(app: typer.Typer, name: str, *, purpose: str | None = None) -> typer.Typer:
+    """Return a group of commands, such as `longtail release`, which more than one package may add to.
+
+    Args:
+        app: The whole command line.
+        name: Name of the group.
+        purpose: Its help, from the package that makes the group.
+    """
+    for known in app.registered_groups:
+        if known.name == name and known.typer_instance is not None:
+            return known.typer_instance
+    made = typer.Typer(no_args_is_help=True, help=purpose)
+    app.add_typer(made, name=name)
+    return made
 
 
 def emit(document: Any) -> None:

@@ -1,4 +1,4 @@
-"""Commands that only need a running service: `longtail recommend`."""
+"""The client's commands: `longtail recommend`, and the group `longtail release`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from longtail_client import release_commands
 from longtail_client.errors import InvalidRequest, LongtailError, Unavailable
 
 _console = Console(highlight=False, markup=False)
@@ -19,6 +20,7 @@ _console = Console(highlight=False, markup=False)
 def register(app: typer.Typer) -> None:
     """Add the client's commands to `longtail`."""
     app.command()(recommend)
+    release_commands.register(app)
 
 
 def recommend(

@@ -9,11 +9,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from longtail_client.cli import Json, emit
+from longtail_client.cli import Json, Repository, Var, emit, group
 from longtail_client.settings import ClientSettings
 
-Repository = Annotated[Path, typer.Option(help="Triton's model repository.", envvar="LONGTAIL_MODEL_REPOSITORY")]
-Var = Annotated[Path, typer.Option(help="Folder of downloads, catalogues and releases.", envvar="LONGTAIL_VAR")]
 Version = Annotated[int, typer.Option(min=1, help="Version to publish; a published one is never overwritten.")]
 
 _console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
@@ -26,9 +24,7 @@ def register(app: typer.Typer) -> None:
     export.command("generator")(generator)
     export.command("catalogue")(catalogue)
     app.add_typer(export, name="export")
-    release = typer.Typer(no_args_is_help=True, help="Pin models, catalogue and prompt together.")
-    release.command("create")(create_release)
-    app.add_typer(release, name="release")
+    group(app, "release").command("create")(create_release)
 
 
 def encoder(

@@ -152,3 +152,13 @@ def test_a_setting_that_cannot_be_read_is_one_line(
     assert written.startswith("error: LONGTAIL_ENCODE_TIMEOUT_S: ")
     assert written.endswith("got 'soon'\n")
     assert written.count("\n") == 1
+
+
+def test_packages_add_to_one_group() -> None:
+    app = typer.Typer()
+    made = cli.group(app, "release", purpose="First.")
+    assert cli.group(app, "release") is made
+    assert cli.group(app, "export", purpose="Other.") is not made
+    done = subprocess.run([BIN / "longtail", "release", "--help"], capture_output=True, text=True, check=True)
+    assert " create " in done.stdout
+    assert " rollback " in done.stdout
