@@ -28,3 +28,9 @@ def settle(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def settle_tree(folder: Path) -> None:
+    """Wait until the disk has everything below a folder."""
+    for path in (*folder.rglob("*"), folder):
+        settle(path)

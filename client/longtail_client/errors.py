@@ -17,6 +17,7 @@
         |-- ContractMismatch      a tensor or a model config is not what contract.py declares
         |-- ReleaseInvalid        a release names parts that are missing, changed or do not fit together
         |-- TransitionRefused     a release cannot go from where it is to where it was told to
+        |-- PackInvalid           a packed release is damaged, or is not one
         |-- ExportRejected        an exported model missed its tolerance and was not published
         |-- DataInvalid           a table of items or interactions cannot be read as one
         `-- SourceError           weights or data could not be had
@@ -114,6 +115,10 @@ class ReleaseInvalid(OperatorError):
 
 class TransitionRefused(OperatorError):
     """A release cannot go from the place where it is to the one where it was told to."""
+
+
+class PackInvalid(OperatorError):
+    """A packed release is truncated, changed, or holds what no release pins."""
 
 
 class ExportRejected(OperatorError):

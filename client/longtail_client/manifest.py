@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from longtail_client.durable import settle, settle_tree
 from longtail_client.errors import DataInvalid, ReleaseInvalid
 
 MANIFEST = "manifest.json"
@@ -28,6 +29,11 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def is_plain_name(name: str) -> bool:
+    """Tell whether a name can be that of a published folder or of a file in it, and never a path."""
+    return _NAME.fullmatch(name) is not None
+
+
 @contextmanager
 def publishing(target: Path) -> Iterator[Path]:
     """Build a folder out of sight and let it appear whole, or not at all.
@@ -42,7 +48,7 @@ def publishing(target: Path) -> Iterator[Path]:
         DataInvalid: The folder's name is no plain name, or its path leads upwards.
         AlreadyPublished: ``target`` exists.
     """
-    if not _NAME.fullmatch(target.name) or ".." in target.parts:
+    if not is_plain_name(target.name) or ".." in target.parts:
         raise DataInvalid(
             f"expected a name of letters, digits, '.', '_' and '-', got '{target.name[:100]}' in {target}"
         )
@@ -55,7 +61,9 @@ def publishing(target: Path) -> Iterator[Path]:
     staging.mkdir()
     try:
         yield staging
+        settle_tree(staging)
         staging.rename(target)
+        settle(target.parent)
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
         raise

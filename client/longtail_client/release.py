@@ -109,19 +109,34 @@ def read_release(var: Path, name: str) -> Release:
     """
     path = releases_folder(var) / name / RELEASE_FILE
     try:
-        release = Release.model_validate_json(path.read_bytes())
+        content = path.read_bytes()
     except OSError as error:
         raise ReleaseInvalid(
             f"expected a release at {path}, found none; run `longtail release create --name {name}`"
         ) from error
+    return parse_release(content, at=path)
+
+
+def parse_release(content: bytes, *, at: Path) -> Release:
+    """Read a release out of its file's content.
+
+    Args:
+        content: What the file holds.
+        at: Where it is, for messages.
+
+    Raises:
+        ReleaseInvalid: It is malformed, or its prompt was edited.
+    """
+    try:
+        release = Release.model_validate_json(content)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise ReleaseInvalid(f"{path}: {place}: {first['msg']}; create the release again") from error
+        raise ReleaseInvalid(f"{at}: {place}: {first['msg']}; create the release again") from error
     found = prompt_sha256(release.prompt)
     if found != release.prompt_sha256:
         raise ReleaseInvalid(
-            f"{path}: prompt: expected sha256 {release.prompt_sha256[:16]}…, got {found[:16]}…: it was edited; "
+            f"{at}: prompt: expected sha256 {release.prompt_sha256[:16]}…, got {found[:16]}…: it was edited; "
             "create a new release instead"
         )
     return release

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from conftest import Done, House
 
 Run = Callable[..., "Done"]
-COMMANDS = ("list", "show", "stage", "shadow", "canary", "promote", "rollback", "retire")
+COMMANDS = ("list", "show", "stage", "shadow", "canary", "promote", "rollback", "retire", "pack", "unpack")
 
 
 @pytest.fixture
