@@ -20,6 +20,7 @@
         |-- PackInvalid           a packed release is damaged, or is not one
         |-- ExportRejected        an exported model missed its tolerance and was not published
         |-- DataInvalid           a table of items or interactions cannot be read as one
+        |-- DiskFull              the file system has no room for what is being written
         `-- SourceError           weights or data could not be had
             |-- UnknownSource     no such source
             |-- HashMismatch      what came is not what is pinned
@@ -127,6 +128,10 @@ class ExportRejected(OperatorError):
 
 class DataInvalid(OperatorError):
     """A table of items or interactions cannot be read as one."""
+
+
+class DiskFull(OperatorError):
+    """The file system has no room for what is being written; nothing of it is left."""
 
 
 class SourceError(OperatorError):

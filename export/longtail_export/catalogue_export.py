@@ -1,27 +1,31 @@
-"""Tables in, a published catalogue out: tidy items, their vectors from the live encoder, and the exact search graph."""
+"""Tables in, a published catalogue out: tidy items, their vectors from the live encoder, and the exact search graph.
+
+Everything is read, embedded and written a batch at a time, so that a catalogue may be larger than memory.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pyarrow.parquet
 
-from longtail_client.contract import TEXT_ENCODER, Matrix
+from longtail_client.contract import TEXT_ENCODER
 from longtail_client.encoder import Encoder, TextTokenizer
-from longtail_client.manifest import publishing, read_manifest, sha256_of, write_manifest
-from longtail_client.transport import Transport
+from longtail_client.manifest import publishing, read_manifest, write_manifest
 from longtail_client.triton_transport import TritonTransport
+from longtail_export.catalogue_interactions import write_known
 from longtail_export.catalogue_sources import Tables
-from longtail_export.catalogue_tidy import known_interactions, tidy_items
+from longtail_export.catalogue_tidy import HEAD_SHARE, scan_items, tidied_schema, tidy_items
+from longtail_export.catalogue_vectors import Embedded, embed_items
 from longtail_export.progress import Progress
+from longtail_export.rows import gathered
 from longtail_export.top_k_graph import write_top_k
+from longtail_export.vector_store import VectorStore, store_folder
 
-_CHUNK = 64
-_IN_FLIGHT = 2
+_GROUP_ROWS = 65_536
+_GROUP_BYTES = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,9 @@ class CatalogueReport:
     n_users: int
     n_interactions: int
     n_unknown_items: int
+    n_long_texts: int
+    n_texts: int
+    n_encoded: int
     dim: int
 
 
@@ -41,6 +48,7 @@ def export_catalogue(
     tables: Tables,
     *,
     folder: Path,
+    var: Path,
     model_repository: Path,
     encoder_version: str,
     triton_url: str,
@@ -50,8 +58,9 @@ def export_catalogue(
     """Tidy, embed, publish.
 
     Args:
-        tables: Items and interactions as read.
+        tables: Items and interactions.
         folder: The catalogue's folder, which must not exist.
+        var: Where vectors that were encoded before are, and new ones are kept: under ``vectors``.
         model_repository: Where the encoder's tokenizer is.
         encoder_version: Version of the text encoder that embeds the items.
         triton_url: Triton's gRPC endpoint, ``host:port``.
@@ -60,42 +69,59 @@ def export_catalogue(
 
     Raises:
         AlreadyPublished: The catalogue exists.
-        DataInvalid: The tables are not as `tidy_items` wants them.
+        DataInvalid: The tables are not as `scan_items` and `write_known` want them.
+        DiskFull: There is no room for the catalogue or for the vectors.
         ModelUnavailable: Triton does not answer.
         ReleaseInvalid: The encoder version is not published here.
     """
     with publishing(folder) as staging:
-        progress.step("tidying items")
-        items = tidy_items(tables.items, tables.interactions)
-        interactions = known_interactions(tables.interactions, items)
         version_folder = model_repository / TEXT_ENCODER.name / encoder_version
-        encoder_manifest = read_manifest(version_folder)
+        files = read_manifest(version_folder)["files"]
         tokenizer = TextTokenizer(version_folder / "tokenizer.json")
-        with progress.bar("embedding items", total=len(items)) as advance:
+        progress.step("checking items")
+        scan = scan_items(tables.items)
+        n_items = len(scan.item_ids)
+        progress.step("counting interactions")
+        known = write_known(tables.interactions, scan.item_ids, staging / "interactions.parquet")
+        with (
+            progress.bar("tidying items", total=n_items) as advance,
+            pyarrow.parquet.ParquetWriter(staging / "items.parquet", tidied_schema(tables.items.schema)) as writer,
+        ):
+            tidied = tidy_items(tables.items, scan, known.popularity)
+            for table in gathered(tidied, n_rows=_GROUP_ROWS, n_bytes=_GROUP_BYTES):
+                writer.write_table(table)
+                advance(len(table))
 
-            async def embed_items() -> Matrix:
-                transport = TritonTransport(triton_url)
-                try:
-                    return await embed(
-                        transport, tokenizer, encoder_version, items["text"].to_pylist(), timeout_s, advance
-                    )
-                finally:
-                    await transport.close()
+        async def embed() -> tuple[Embedded, int]:
+            transport = TritonTransport(triton_url)
+            try:
+                encoder = await Encoder.connect(transport, tokenizer, version=encoder_version, timeout_s=timeout_s)
+                stored = store_folder(var, model_repository, encoder_version)
+                with VectorStore.opened(stored, encoder.dim, progress) as store:
+                    return await embed_items(
+                        staging / "items.parquet",
+                        staging / "vectors.npy",
+                        encoder=encoder,
+                        store=store,
+                        progress=progress,
+                    ), encoder.dim
+            finally:
+                await transport.close()
 
-            vectors = asyncio.run(embed_items())
+        embedded, dim = asyncio.run(embed())
         progress.step("writing the catalogue")
-        pyarrow.parquet.write_table(items, staging / "items.parquet")
-        pyarrow.parquet.write_table(interactions, staging / "interactions.parquet")
-        np.save(staging / "vectors.npy", vectors)
-        write_top_k(staging / "top_k.onnx", dim=vectors.shape[1])
+        write_top_k(staging / "top_k.onnx", dim=dim)
         report = CatalogueReport(
             folder=str(folder),
-            n_items=len(items),
-            n_tail=int(np.count_nonzero(items["is_tail"].to_numpy())),
-            n_users=len(interactions["user_id"].unique()),
-            n_interactions=len(interactions),
-            n_unknown_items=len(tables.interactions) - len(interactions),
-            dim=vectors.shape[1],
+            n_items=n_items,
+            n_tail=n_items - int(n_items * HEAD_SHARE),
+            n_users=known.n_users,
+            n_interactions=known.n_interactions,
+            n_unknown_items=known.n_unknown_items,
+            n_long_texts=scan.n_long_texts,
+            n_texts=embedded.n_texts,
+            n_encoded=embedded.n_encoded,
+            dim=dim,
         )
         write_manifest(
             staging,
@@ -108,48 +134,8 @@ def export_catalogue(
                 "n_unknown_items": report.n_unknown_items,
                 "dim": report.dim,
                 "encoder_version": encoder_version,
-                "encoder_sha256": encoder_manifest["files"]["model.onnx"],
-                "tokenizer_sha256": sha256_of(version_folder / "tokenizer.json"),
+                "encoder_sha256": files["model.onnx"],
+                "tokenizer_sha256": files["tokenizer.json"],
             },
         )
     return report
-
-
-async def embed(
-    transport: Transport,
-    tokenizer: TextTokenizer,
-    version: str,
-    texts: Sequence[str],
-    timeout_s: float,
-    advance: Callable[[int], None],
-) -> Matrix:
-    """Embed many texts through the live encoder, a few requests in flight, the shortest texts first.
-
-    Args:
-        transport: The way to Triton.
-        tokenizer: The encoder version's tokenizer.
-        version: The encoder version.
-        texts: What to embed.
-        timeout_s: Seconds one request may take.
-        advance: Told how many texts were embedded since it was last told.
-
-    Returns:
-        Unit rows in the order of ``texts``. Shape ``(n_texts, dim)``, float32.
-    """
-    encoder = await Encoder.connect(transport, tokenizer, version=version, timeout_s=timeout_s)
-    vectors = np.empty((len(texts), encoder.dim), dtype=np.float32)
-    shortest_first = sorted(range(len(texts)), key=lambda row: len(texts[row]))
-    chunks = iter([shortest_first[start : start + _CHUNK] for start in range(0, len(texts), _CHUNK)])
-
-    async def work() -> None:
-        for rows in chunks:
-            vectors[rows] = await encoder.encode([texts[row] for row in rows])
-            advance(len(rows))
-
-    try:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(_IN_FLIGHT):
-                group.create_task(work())
-    except ExceptionGroup as failures:
-        raise failures.exceptions[0] from None
-    return vectors

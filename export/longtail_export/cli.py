@@ -118,6 +118,7 @@ def catalogue(
     """
     from longtail_export.catalogue_export import export_catalogue
     from longtail_export.catalogue_sources import read_dataset, read_tables
+    from longtail_export.catalogue_tidy import MAX_TEXT
     from longtail_export.progress import TerminalProgress
 
     if (dataset is None) == (items is None or interactions is None):
@@ -133,6 +134,7 @@ def catalogue(
     report = export_catalogue(
         tables,
         folder=var / "catalogues" / name,
+        var=var,
         model_repository=model_repository,
         encoder_version=str(encoder_version),
         triton_url=settings.triton_grpc,
@@ -144,7 +146,10 @@ def catalogue(
     else:
         _console.print(
             f"published {report.folder}: {report.n_items} items, {report.n_tail} of them tail, "
-            f"{report.n_interactions} interactions of {report.n_users} users, vectors of {report.dim} dimensions"
+            f"{report.n_interactions} interactions of {report.n_users} users; of {report.n_texts} texts "
+            f"{report.n_encoded} were encoded, {report.n_texts - report.n_encoded} had a vector of {report.dim} "
+            f"dimensions already"
+            + (f"; {report.n_long_texts} texts were cut at {MAX_TEXT} characters" if report.n_long_texts else "")
         )
 
 

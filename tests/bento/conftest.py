@@ -8,9 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.parquet
 import pytest
 
 from longtail_bento.domain import Interaction
@@ -19,13 +17,14 @@ from longtail_bento.interactions import Interactions
 from longtail_bento.releases import LiveRelease, load_release
 from longtail_bento.settings import ServiceSettings
 from longtail_client.contract import GENERATOR, TEXT_ENCODER
-from longtail_client.encoder import TextTokenizer
-from longtail_client.manifest import read_manifest, write_manifest
+from longtail_client.manifest import write_manifest
 from longtail_client.testing import FAKE_VERSION, FakeTransport
-from longtail_export.catalogue_export import embed
-from longtail_export.catalogue_tidy import known_interactions, tidy_items
+from longtail_export import catalogue_export
+from longtail_export.catalogue_export import export_catalogue
+from longtail_export.catalogue_sources import Tables
+from longtail_export.progress import SilentProgress
 from longtail_export.release_writer import create
-from longtail_export.top_k_graph import write_top_k
+from longtail_export.rows import Rows
 
 GENRES = ("drama", "western", "horror", "comedy")
 N_ITEMS = 20
@@ -73,37 +72,25 @@ def publish_models(models: Path, tokenizer: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-async def published(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer_path: Path) -> Path:
+def published(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer_path: Path) -> Path:
     """A folder with ``model_repository`` and ``var``, and the live release ``first``; read it only."""
     house = tmp_path_factory.mktemp("house")
     models = house / "model_repository"
     publish_models(models, tiny_tokenizer_path)
 
-    folder = house / "var" / "catalogues" / "tiny"
-    folder.mkdir(parents=True)
-    items = tidy_items(items_table(), interactions_table())
-    vectors = await embed(
-        FakeTransport(),
-        TextTokenizer(tiny_tokenizer_path),
-        FAKE_VERSION,
-        items["text"].to_pylist(),
-        5.0,
-        lambda _: None,
-    )
-    pyarrow.parquet.write_table(items, folder / "items.parquet")
-    pyarrow.parquet.write_table(known_interactions(interactions_table(), items), folder / "interactions.parquet")
-    np.save(folder / "vectors.npy", vectors)
-    write_top_k(folder / "top_k.onnx", dim=vectors.shape[1])
-    encoder = read_manifest(models / TEXT_ENCODER.name / FAKE_VERSION)
-    write_manifest(
-        folder,
-        {
-            "encoder_version": FAKE_VERSION,
-            "encoder_sha256": encoder["files"]["model.onnx"],
-            "tokenizer_sha256": encoder["files"]["tokenizer.json"],
-            "n_items": N_ITEMS,
-        },
-    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(catalogue_export, "TritonTransport", lambda url: FakeTransport())
+        export_catalogue(
+            Tables(Rows.of(items_table()), Rows.of(interactions_table()), "twenty films"),
+            folder=house / "var" / "catalogues" / "tiny",
+            var=house / "var",
+            model_repository=models,
+            encoder_version=FAKE_VERSION,
+            triton_url="127.0.0.1:1",
+            timeout_s=5.0,
+            progress=SilentProgress(),
+        )
+
     create(
         "first",
         catalogue_name="tiny",

@@ -16,6 +16,7 @@ from longtail_export.catalogue_sources import Tables
 from longtail_export.encoder_export import export_encoder
 from longtail_export.encoder_graph import SentenceEncoder, load_encoder
 from longtail_export.progress import SilentProgress
+from longtail_export.rows import Rows
 
 GENRES = ("drama", "comedy", "western")
 N_ITEMS = 60
@@ -78,7 +79,7 @@ def tables() -> Tables:
             "timestamp": pa.array(range(len(users)), pa.int64()),
         }
     )
-    return Tables(items, interactions, "sixty films")
+    return Tables(Rows.of(items), Rows.of(interactions), "sixty films")
 
 
 @pytest.fixture(scope="session")

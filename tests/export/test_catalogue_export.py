@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
@@ -17,9 +18,10 @@ from longtail_client.errors import DataInvalid, DeadlineExceeded, ModelUnavailab
 from longtail_client.manifest import AlreadyPublished, read_manifest, sha256_of, verify_files
 from longtail_client.testing import FakeTransport
 from longtail_export import catalogue_export
-from longtail_export.catalogue_export import CatalogueReport, embed, export_catalogue
+from longtail_export.catalogue_export import CatalogueReport, export_catalogue
 from longtail_export.catalogue_sources import Tables
 from longtail_export.progress import SilentProgress
+from longtail_export.rows import Rows
 
 
 class FailingTransport(FakeTransport):
@@ -54,6 +56,7 @@ def export(tables: Tables, folder: Path, repository: Path, version: str = "1") -
     return export_catalogue(
         tables,
         folder=folder,
+        var=folder.parent / "var",
         model_repository=repository,
         encoder_version=version,
         triton_url="127.0.0.1:1",
@@ -62,32 +65,8 @@ def export(tables: Tables, folder: Path, repository: Path, version: str = "1") -
     )
 
 
-async def alone(transport: FakeTransport, tokenizer: TextTokenizer, text: str) -> np.ndarray:
-    (ids,) = tokenizer([text])
-    return transport._vector(np.array(ids))
-
-
-async def test_vectors_come_back_in_the_order_of_the_texts(tiny_text_tokenizer: TextTokenizer) -> None:
-    transport = FakeTransport(max_batch_size=64)
-    texts = [f"film number {n} " + "sea " * (n * 37 % 90) for n in range(150)]
-    vectors = await embed(transport, tiny_text_tokenizer, "1", texts, 5.0, lambda _: None)
-    assert vectors.shape == (150, 16)
-    for row in range(150):
-        np.testing.assert_allclose(vectors[row], await alone(transport, tiny_text_tokenizer, texts[row]), atol=1e-6)
-
-
-async def test_texts_travel_64_at_a_time_shortest_first_and_are_counted(tiny_text_tokenizer: TextTokenizer) -> None:
-    transport = FakeTransport(max_batch_size=64)
-    done: list[int] = []
-    texts = ["sea " * 100] * 20 + ["sea"] * 64 + ["sea " * 50] * 64
-    await embed(transport, tiny_text_tokenizer, "1", texts, 5.0, done.append)
-    assert sorted(call["input_ids"] for _, call in transport.calls) == [(20, 128), (64, 32), (64, 64)]
-    assert sorted(done) == [20, 64, 64]
-
-
-async def test_an_error_of_one_request_is_raised_as_itself(tiny_text_tokenizer: TextTokenizer) -> None:
-    with pytest.raises(DeadlineExceeded, match="the fake is slow"):
-        await embed(FailingTransport(), tiny_text_tokenizer, "1", ["sea"] * 200, 5.0, lambda _: None)
+def published(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir() if path.name != "var"]
 
 
 def test_a_catalogue_holds_tidy_items_and_their_vectors_in_order(
@@ -117,6 +96,9 @@ def test_the_report_counts_what_was_published(
         n_users=7,
         n_interactions=n_known,
         n_unknown_items=2,
+        n_long_texts=0,
+        n_texts=60,
+        n_encoded=60,
         dim=16,
     )
     stored = pyarrow.parquet.read_table(tmp_path / "sixty" / "interactions.parquet")
@@ -160,7 +142,7 @@ def test_triton_away_publishes_nothing_and_gives_the_connection_back(
     triton.down = True
     with pytest.raises(ModelUnavailable):
         export(tables, tmp_path / "catalogues" / "sixty", model_repository)
-    assert list((tmp_path / "catalogues").iterdir()) == []
+    assert published(tmp_path / "catalogues") == []
     assert triton.closed
 
 
@@ -170,16 +152,17 @@ def test_triton_lost_on_the_way_publishes_nothing(
     monkeypatch.setattr(catalogue_export, "TritonTransport", lambda url: FailingTransport(max_batch_size=8))
     with pytest.raises(DeadlineExceeded, match="the fake is slow"):
         export(tables, tmp_path / "catalogues" / "sixty", model_repository)
-    assert list((tmp_path / "catalogues").iterdir()) == []
+    assert published(tmp_path / "catalogues") == []
 
 
 def test_wrong_tables_publish_nothing(
     tables: Tables, tmp_path: Path, model_repository: Path, triton: FakeTransport
 ) -> None:
-    twice = replace(tables, items=tables.items.take([0, 1, 0]))
+    items = pa.Table.from_batches(tables.items.batches())
+    twice = replace(tables, items=Rows.of(items.take([0, 1, 0])))
     with pytest.raises(DataInvalid, match="row 3"):
         export(twice, tmp_path / "catalogues" / "sixty", model_repository)
-    assert list((tmp_path / "catalogues").iterdir()) == []
+    assert published(tmp_path / "catalogues") == []
 
 
 def test_an_encoder_that_is_not_published_here_is_refused(
@@ -187,7 +170,7 @@ def test_an_encoder_that_is_not_published_here_is_refused(
 ) -> None:
     with pytest.raises(ReleaseInvalid, match=r"text_encoder/7/manifest\.json"):
         export(tables, tmp_path / "catalogues" / "sixty", model_repository, version="7")
-    assert list((tmp_path / "catalogues").iterdir()) == []
+    assert published(tmp_path / "catalogues") == []
 
 
 def test_the_manifest_is_plain_json(

@@ -38,6 +38,7 @@ def var(tables: Tables, repository: Path, tmp_path: Path, monkeypatch: pytest.Mo
     export_catalogue(
         tables,
         folder=tmp_path / "var" / "catalogues" / "sixty",
+        var=tmp_path / "var",
         model_repository=repository,
         encoder_version="1",
         triton_url="127.0.0.1:1",
