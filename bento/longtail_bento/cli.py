@@ -1,21 +1,23 @@
-"""The online commands: `longtail up`, `longtail down`, `longtail probe`, `longtail interactions load`."""
+"""The online commands: `longtail up`, `down`, `probe`, `interactions load`, `release diff`."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
-from longtail_client.cli import Json, emit
+from longtail_client.cli import Json, Repository, Var, emit, group
 from longtail_client.errors import DataInvalid, OperatorError
 
 _console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
@@ -29,6 +31,7 @@ def register(app: typer.Typer) -> None:
     interactions = typer.Typer(no_args_is_help=True, help="Stored interactions of users.")
     interactions.command("load")(load_interactions)
     app.add_typer(interactions, name="interactions")
+    group(app, "release").command("diff")(diff)
 
 
 def up(
@@ -145,6 +148,46 @@ def load_interactions(
         emit({"interactions": n_rows})
     else:
         _console.print(f"stored {n_rows} interactions")
+
+
+def diff(
+    first: Annotated[str, typer.Argument(help="One release.", show_default=False)],
+    second: Annotated[str, typer.Argument(help="The other.", show_default=False)],
+    *,
+    model_repository: Repository = Path("model_repository"),
+    var: Var = Path("var"),
+    as_json: Json = False,
+) -> None:
+    """Say which parts of two releases differ, and how.
+
+    Example: longtail release diff demo-1 demo-2
+    """
+    from rich.table import Table
+
+    from longtail_bento.release_diff import differences
+    from longtail_client.release import read_release
+
+    found = differences(read_release(var, first), read_release(var, second), var=var, model_repository=model_repository)
+    if as_json:
+        emit({"first": first, "second": second, "differences": [asdict(each) for each in found]})
+    elif not found:
+        typer.echo(f"{first} and {second} pin the same")
+    else:
+        table = Table("part", "what", first, second)
+        for each in found:
+            table.add_row(each.part, each.what, _short(each.first), _short(each.second))
+        Console(highlight=False, markup=False).print(table)
+
+
+def _short(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, dict) and "item_ids" in value:
+        return f"{value['count']}: {', '.join(value['item_ids'])}" + (
+            " …" if value["count"] > len(value["item_ids"]) else ""
+        )
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else f"{text[:59]}…"
 
 
 def _say(text: str) -> None:
