@@ -31,11 +31,15 @@ NUMPY_DTYPES: Mapping[str, type[np.generic]] = {
 
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
-    """One tensor of a model; ``dims`` leaves out the batch dimension, as Triton's configs do."""
+    """One tensor of a model; ``dims`` leaves out the batch dimension, as Triton's configs do.
+
+    ``optional`` means that Triton accepts a request without it, as it does of inputs alone.
+    """
 
     name: str
     dtype: str
     dims: tuple[int, ...]
+    optional: bool = False
 
     def accepts(self, dims: tuple[int, ...]) -> bool:
         """Tell whether concrete (or configured) dims fit this spec; an open dim fits any."""
@@ -83,9 +87,9 @@ GENERATOR = ModelSpec(
     name="generator",
     inputs=(
         TensorSpec("text_input", "BYTES", (1,)),
-        TensorSpec("stream", "BOOL", (1,)),
-        TensorSpec("sampling_parameters", "BYTES", (1,)),
-        TensorSpec("exclude_input_in_output", "BOOL", (1,)),
+        TensorSpec("stream", "BOOL", (1,), optional=True),
+        TensorSpec("sampling_parameters", "BYTES", (1,), optional=True),
+        TensorSpec("exclude_input_in_output", "BOOL", (1,), optional=True),
     ),
     outputs=(TensorSpec("text_output", "BYTES", (ANY,)),),
     decoupled=True,

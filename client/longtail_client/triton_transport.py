@@ -157,6 +157,7 @@ def _model_config(config: Any) -> ModelConfig:
                 tensor.name,
                 model_config_pb2.DataType.Name(tensor.data_type).removeprefix("TYPE_").replace("STRING", "BYTES"),
                 tuple(tensor.dims),
+                optional=getattr(tensor, "optional", False),
             )
             for tensor in repeated
         )

@@ -23,6 +23,7 @@ def register(app: typer.Typer) -> None:
     export.command("encoder")(encoder)
     export.command("generator")(generator)
     export.command("catalogue")(catalogue)
+    export.command("config")(config)
     app.add_typer(export, name="export")
     group(app, "release").command("create")(create_release)
 
@@ -150,6 +151,31 @@ def catalogue(
             f"{report.n_encoded} were encoded, {report.n_texts - report.n_encoded} had a vector of {report.dim} "
             f"dimensions already"
             + (f"; {report.n_long_texts} texts were cut at {MAX_TEXT} characters" if report.n_long_texts else "")
+        )
+
+
+def config(
+    *,
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; fail if a file is not current.")] = False,
+    model_repository: Repository = Path("model_repository"),
+    as_json: Json = False,
+) -> None:
+    """Write every config.pbtxt and configs/*.pbtxt from the contract, the profiles and the published versions.
+
+    Exporting a version does this too, for its model. Example: longtail export config --check
+    """
+    from longtail_export.config_writer import ConfigNotCurrent, configured_models, stale_configs, write_configs
+
+    write = stale_configs if check else write_configs
+    files = [str(path) for model in configured_models() for path in write(model_repository, model)]
+    if as_json:
+        emit({"stale" if check else "written": files})
+    elif not check or not files:
+        _console.print("\n".join(f"wrote {file}" for file in files) or "every configuration is current")
+    if check and files:
+        raise ConfigNotCurrent(
+            f"expected what the profiles and the published versions say, got something else in {', '.join(files)}; "
+            "run `longtail export config`"
         )
 
 

@@ -10,9 +10,12 @@ from longtail_client.contract import TEXT_ENCODER
 from longtail_client.encoder import LENGTH_BUCKETS, TextTokenizer
 from longtail_client.errors import ExportRejected
 from longtail_client.manifest import publishing, sha256_of, write_manifest
+from longtail_export.config_publication import published_versions, shared_dim
+from longtail_export.config_writer import write_configs
 from longtail_export.encoder_graph import IR_VERSION, OPSET, load_encoder, write_graph
 from longtail_export.encoder_parity import Parity, measure_parity, onnx_embed, parity_texts, torch_embed
 from longtail_export.progress import Progress
+from longtail_export.sources import source_sha256
 
 MIN_WORST_COSINE = 0.99999
 """The smallest cosine to the torch model that a float32 export may show on any text."""
@@ -21,7 +24,7 @@ MIN_WORST_COSINE = 0.99999
 def export_encoder(
     source: Path, *, source_name: str, model_repository: Path, version: int, progress: Progress
 ) -> tuple[Path, Parity]:
-    """Export, compare, publish.
+    """Export, compare, publish, and name the version in the model's configurations.
 
     Args:
         source: A BERT checkpoint with its ``tokenizer.json``.
@@ -35,6 +38,7 @@ def export_encoder(
 
     Raises:
         AlreadyPublished: The version exists.
+        ContractMismatch: Versions of vectors of another length are published beside it.
         ExportRejected: No tokenizer, another architecture, or a text whose vectors differ.
     """
     tokenizer_path = source / "tokenizer.json"
@@ -43,6 +47,8 @@ def export_encoder(
     with publishing(model_repository / TEXT_ENCODER.name / str(version)) as folder:
         progress.step("loading the checkpoint")
         encoder = load_encoder(source)
+        published = published_versions(model_repository, TEXT_ENCODER.name)
+        shared_dim(TEXT_ENCODER, [encoder.dim, *(version.dim for version in published)])
         shutil.copy(tokenizer_path, folder / "tokenizer.json")
         progress.step("tracing the graph")
         write_graph(encoder, folder / "model.onnx")
@@ -60,6 +66,7 @@ def export_encoder(
                 "model": TEXT_ENCODER.name,
                 "version": str(version),
                 "source": source_name,
+                "source_sha256": source_sha256(source_name, source),
                 "precision": "fp32",
                 "dim": encoder.dim,
                 "max_tokens": LENGTH_BUCKETS[-1],
@@ -69,6 +76,7 @@ def export_encoder(
                 "parity": asdict(parity),
             },
         )
+    write_configs(model_repository, TEXT_ENCODER)
     return model_repository / TEXT_ENCODER.name / str(version), parity
 
 

@@ -12,7 +12,9 @@ import openvino_genai
 from longtail_client.contract import GENERATOR
 from longtail_client.errors import ExportRejected
 from longtail_client.manifest import publishing, write_manifest
+from longtail_export.config_writer import write_configs
 from longtail_export.progress import Progress
+from longtail_export.sources import source_sha256
 
 _PROBE = "The quick brown fox"
 _PROBE_TOKENS = 16
@@ -21,7 +23,7 @@ _PROBE_TOKENS = 16
 def export_generator(
     source: Path, *, source_name: str, model_repository: Path, version: int, progress: Progress
 ) -> Path:
-    """Convert, compare with the source, publish.
+    """Convert, compare with the source, publish, and name the version in the model's configurations.
 
     Args:
         source: A folder with exactly one ``.gguf`` file.
@@ -59,11 +61,13 @@ def export_generator(
                 "model": GENERATOR.name,
                 "version": str(version),
                 "source": source_name,
+                "source_sha256": source_sha256(source_name, source),
                 "engine": "openvino",
                 "precision": "int8 products, activations in groups of 32; bf16 elsewhere; weights as in the source",
                 "weights": checkpoints[0].name,
             },
         )
+    write_configs(model_repository, GENERATOR)
     return model_repository / GENERATOR.name / str(version)
 
 

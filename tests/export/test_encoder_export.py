@@ -12,13 +12,15 @@ import torch
 from transformers import DistilBertConfig, DistilBertModel
 
 from longtail_client.encoder import TextTokenizer, padded
-from longtail_client.errors import ExportRejected
-from longtail_client.manifest import AlreadyPublished, read_manifest, sha256_of, verify_files
+from longtail_client.errors import ContractMismatch, ExportRejected
+from longtail_client.manifest import AlreadyPublished, read_manifest, sha256_of, verify_files, write_manifest
+from longtail_client.triton_transport import parse_config
 from longtail_export import encoder_export
 from longtail_export.encoder_export import export_encoder, require_parity
 from longtail_export.encoder_graph import SentenceEncoder, write_graph
 from longtail_export.encoder_parity import Parity, onnx_embed, torch_embed
 from longtail_export.progress import SilentProgress
+from longtail_export.sources import source_sha256
 
 
 def export(source: Path, repository: Path, version: int = 1) -> tuple[Path, Parity]:
@@ -33,9 +35,7 @@ def files_below(folder: Path) -> list[str]:
 
 def test_an_export_is_published_with_its_tokenizer_and_manifest(model_repository: Path, tiny_bert_folder: Path) -> None:
     folder = model_repository / "text_encoder" / "1"
-    assert files_below(model_repository) == [
-        f"text_encoder/1/{name}" for name in ("manifest.json", "model.onnx", "tokenizer.json")
-    ]
+    assert files_below(folder) == ["manifest.json", "model.onnx", "tokenizer.json"]
     manifest = read_manifest(folder)
     verify_files(folder, manifest["files"])
     assert sorted(manifest["files"]) == ["model.onnx", "tokenizer.json"]
@@ -50,6 +50,30 @@ def test_an_export_is_published_with_its_tokenizer_and_manifest(model_repository
         "max_tokens": 256,
     }
     assert (manifest["ir_version"], manifest["opset"]) == (8, 17)
+
+
+def test_an_export_names_its_version_in_every_configuration(model_repository: Path, tiny_bert_folder: Path) -> None:
+    provenance = {
+        "longtail.1.source": "tiny",
+        "longtail.1.source_sha256": source_sha256("tiny", tiny_bert_folder),
+        "longtail.1.precision": "fp32",
+        "longtail.1.tokenizer_sha256": sha256_of(tiny_bert_folder / "tokenizer.json"),
+    }
+    for name in ("config.pbtxt", "configs/cpu.pbtxt", "configs/gpu.pbtxt"):
+        text = (model_repository / "text_encoder" / name).read_text()
+        config = parse_config(text)
+        assert (config.versions, config.outputs[0].dims) == (("1",), (16,))
+        assert all(f'key: "{key}" value: {{ string_value: "{value}" }}' in text for key, value in provenance.items())
+
+
+def test_vectors_of_another_length_are_refused_before_anything_is_published(
+    tiny_bert_folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "text_encoder" / "1").mkdir(parents=True)
+    write_manifest(tmp_path / "text_encoder" / "1", {"dim": 384})
+    with pytest.raises(ContractMismatch, match=r"one length, got \[16, 384\]"):
+        export(tiny_bert_folder, tmp_path, version=2)
+    assert files_below(tmp_path) == ["text_encoder/1/manifest.json"]
 
 
 def test_the_manifest_holds_what_the_comparison_measured(model_repository: Path) -> None:

@@ -15,7 +15,7 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 
 from longtail_client.errors import HashMismatch, SourceUnreachable, UnknownSource
 from longtail_export import sources
-from longtail_export.sources import PINNED, WheelSource, fetch
+from longtail_export.sources import PINNED, WheelSource, fetch, source_sha256
 
 
 @pytest.fixture
@@ -226,3 +226,20 @@ def test_an_export_that_is_ended_while_it_downloads_leaves_nothing(cache: Path, 
     assert process.wait(30) == 143
     process.stdout.close()
     assert list((tmp_path / "var" / "sources").iterdir()) == []
+
+
+def test_a_pinned_source_is_known_by_the_hash_of_its_wheel(tmp_path: Path) -> None:
+    assert source_sha256("minilm-l6", tmp_path) == PINNED["minilm-l6"].sha256
+
+
+def test_a_folder_is_known_by_its_files_and_their_names_whatever_a_cache_leaves_there(tmp_path: Path) -> None:
+    for name in ("first", "second", "third"):
+        (tmp_path / name / "deep").mkdir(parents=True)
+        (tmp_path / name / "deep" / "weights").write_text("weights")
+    (tmp_path / "second" / ".cache").mkdir()
+    (tmp_path / "second" / ".cache" / "when").write_text("today")
+    (tmp_path / "third" / "deep" / "weights").rename(tmp_path / "third" / "weights")
+    first, second, third = (source_sha256(name, tmp_path / name) for name in ("first", "second", "third"))
+    assert first == second != third
+    (tmp_path / "first" / "deep" / "weights").write_text("others")
+    assert source_sha256("first", tmp_path / "first") not in (second, third)

@@ -37,6 +37,9 @@ class TritonServer:
     Args:
         settings: Model repository, ports, profile and time limit.
         models: Models to load; by default both.
+
+    Attributes:
+        versions: The version of each model that a probe asks for: the newest that was configured when it started.
     """
 
     def __init__(self, settings: ServiceSettings, *, models: tuple[str, ...] = ALL_MODELS) -> None:
@@ -45,6 +48,7 @@ class TritonServer:
         self.admin_key = secrets.token_hex(16)
         self.url = f"127.0.0.1:{settings.triton_grpc_port}"
         self.log_path = settings.var / "log" / f"triton-{settings.triton_grpc_port}.log"
+        self.versions: dict[str, str] = {}
         self._shm_prefix = f"longtail-{secrets.token_hex(4)}-"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -62,6 +66,7 @@ class TritonServer:
         """
         installation = find_installation()
         settings = self.settings
+        self.versions = served_versions(settings, self.models)
         backends = assemble_backends(installation, settings.var / "triton" / f"backends-{settings.triton_grpc_port}")
         self.log_path.parent.mkdir(parents=True, exist_ok=True)
         if self.log_path.exists():
@@ -123,7 +128,7 @@ class TritonServer:
         try:
             while True:
                 try:
-                    await probe(transport, served_versions(self.settings, self.models), timeout_s=10.0)
+                    await probe(transport, self.versions, timeout_s=10.0)
                     return
                 except Unavailable as error:
                     self._check_alive(deadline, error)
@@ -150,7 +155,7 @@ def served_versions(settings: ServiceSettings, models: tuple[str, ...]) -> dict[
     """Read, for each model, the newest version that its configuration serves.
 
     Raises:
-        TritonDied: A model is not configured.
+        TritonDied: A model is not configured, or its configuration serves no version.
     """
     versions = {}
     for model in models:
@@ -159,7 +164,12 @@ def served_versions(settings: ServiceSettings, models: tuple[str, ...]) -> dict[
         path = profile if profile.exists() else folder / "config.pbtxt"
         if not path.exists():
             raise TritonDied(f"expected a configuration of {model} at {path}, found none")
-        versions[model] = parse_config(path.read_text()).versions[-1]
+        served = parse_config(path.read_text()).versions
+        if not served:
+            raise TritonDied(
+                f"expected a version in the version policy of {path}, found none; export one for this profile"
+            )
+        versions[model] = served[-1]
     return versions
 
 

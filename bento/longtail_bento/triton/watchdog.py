@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from longtail_bento.triton.launcher import TritonServer, probe, served_versions
+from longtail_bento.triton.launcher import TritonServer, probe
 from longtail_client.errors import DeadlineExceeded, OperatorError, Unavailable
 from longtail_client.triton_transport import TritonTransport
 
@@ -59,9 +59,8 @@ class Watchdog:
 
     async def _probe(self) -> str | None:
         transport = TritonTransport(self._server.url)
-        versions = served_versions(self._server.settings, self._server.models)
         try:
-            await probe(transport, versions, timeout_s=_PROBE_TIMEOUT_S)
+            await probe(transport, self._server.versions, timeout_s=_PROBE_TIMEOUT_S)
         except (Unavailable, DeadlineExceeded, OperatorError) as error:
             return str(error)
         finally:
