@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.5, 5.0, 10.0)
 
@@ -14,6 +14,12 @@ STAGE_SECONDS = Histogram(
 )
 DEGRADED = Counter("longtail_degraded_total", "Recommendations made without a stage.", ["stage"])
 DESCRIPTIONS = Counter("longtail_descriptions_total", "Descriptions that were searched with, by source.", ["source"])
+FINGERPRINT_WORST_COSINE = Gauge(
+    "longtail_fingerprint_worst_cosine",
+    "Worst cosine of the probes to the vectors that the index was built with, when last compared.",
+    ["release"],
+    multiprocess_mode="livemin",
+)
 
 
 def observe_stages(endpoint: str, timings_ms: Mapping[str, float], degraded: Sequence[str] = ()) -> None:

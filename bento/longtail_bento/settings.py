@@ -63,6 +63,12 @@ class ServiceSettings(ClientSettings):
         description="Milliseconds a recommendation may take when the caller sets none.",
     )
 
+    fingerprint_every_s: float = Field(
+        default=60.0,
+        gt=0,
+        description="Seconds between two comparisons of Triton's vectors with the index's. Each embeds 96 probes.",
+    )
+
     @property
     def interactions_url(self) -> str:
         """The database's SQLAlchemy URL, the default filled in."""

@@ -10,9 +10,11 @@ import json
 import re
 import zlib
 from collections.abc import AsyncGenerator, Mapping
+from functools import cache
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from longtail_client.contract import (
@@ -136,12 +138,17 @@ class FakeTransport:
     def _vector(self, ids: Array) -> Matrix:
         total = np.zeros(self.dim)
         for token in ids.tolist():
-            total += np.random.default_rng(zlib.crc32(str(token).encode())).standard_normal(self.dim)
+            total += _token_vector(token, self.dim)
         return np.asarray(total / max(float(np.linalg.norm(total)), 1e-9), dtype=np.float32)
 
     def _texts(self, texts: list[str]) -> dict[str, Array]:
         array = np.array([text.encode() for text in texts], dtype=np.object_)
         return {"text_output": array[np.newaxis] if self.max_batch_size else array}
+
+
+@cache
+def _token_vector(token: int, dim: int) -> npt.NDArray[np.float64]:
+    return np.random.default_rng(zlib.crc32(str(token).encode())).standard_normal(dim)
 
 
 class EncoderSuite:

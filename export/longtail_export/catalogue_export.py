@@ -15,6 +15,7 @@ from longtail_client.contract import TEXT_ENCODER
 from longtail_client.encoder import Encoder, TextTokenizer
 from longtail_client.manifest import publishing, read_manifest, write_manifest
 from longtail_client.triton_transport import TritonTransport
+from longtail_export.catalogue_fingerprint import write_fingerprint
 from longtail_export.catalogue_interactions import write_known
 from longtail_export.catalogue_sources import Tables
 from longtail_export.catalogue_tidy import HEAD_SHARE, scan_items, tidied_schema, tidy_items
@@ -96,6 +97,7 @@ def export_catalogue(
             transport = TritonTransport(triton_url)
             try:
                 encoder = await Encoder.connect(transport, tokenizer, version=encoder_version, timeout_s=timeout_s)
+                await write_fingerprint(encoder, tokenizer, staging)
                 stored = store_folder(var, model_repository, encoder_version)
                 with VectorStore.opened(stored, encoder.dim, progress) as store:
                     return await embed_items(

@@ -9,6 +9,7 @@ import pyarrow.parquet
 
 from longtail_client.contract import GENERATOR, TEXT_ENCODER
 from longtail_client.errors import ReleaseInvalid
+from longtail_client.fingerprint import FINGERPRINT_FILE
 from longtail_client.manifest import publishing, read_manifest
 from longtail_client.release import (
     RELEASE_FILE,
@@ -66,6 +67,11 @@ def create(
             f"{folder}: expected texts cut by the tokenizer of {TEXT_ENCODER.name} version {encoder_version} "
             f"(sha256 {encoder['files']['tokenizer.json'][:16]}…), got {catalogue['tokenizer_sha256'][:16]}…; "
             "export the catalogue again"
+        )
+    if FINGERPRINT_FILE not in catalogue["files"]:
+        raise ReleaseInvalid(
+            f"{folder}: expected {FINGERPRINT_FILE} among its files, found none: it was exported before catalogues had "
+            "one; export it again under another name"
         )
     prompt = write_prompt(
         pyarrow.parquet.read_table(folder / "items.parquet"),

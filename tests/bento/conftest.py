@@ -135,9 +135,12 @@ def transport() -> FakeTransport:
 
 
 @pytest.fixture
-def live(settings: ServiceSettings, transport: FakeTransport) -> LiveRelease:
-    """The live release over the fake Triton."""
-    return load_release(settings, transport)
+async def live(settings: ServiceSettings, transport: FakeTransport) -> LiveRelease:
+    """The live release over the fake Triton, its fingerprint compared; the fake has forgotten the calls that took."""
+    live = load_release(settings, transport)
+    await live.compare(timeout_s=5.0)
+    transport.calls.clear()
+    return live
 
 
 @pytest.fixture

@@ -43,6 +43,7 @@ def test_settings_come_out_of_the_environment_as_they_went_in(tmp_path: Path, mo
         default_deadline_ms=777,
         encode_timeout_s=1.25,
         generate_timeout_s=2.5,
+        fingerprint_every_s=7.5,
     )
     defaults = ServiceSettings()
     unchanged = [name for name in type(settings).model_fields if getattr(settings, name) == getattr(defaults, name)]

@@ -112,7 +112,13 @@ def test_the_manifest_pins_files_and_the_encoder(
     export(tables, tmp_path / "sixty", model_repository)
     manifest = read_manifest(tmp_path / "sixty")
     verify_files(tmp_path / "sixty", manifest["files"])
-    assert sorted(manifest["files"]) == ["interactions.parquet", "items.parquet", "top_k.onnx", "vectors.npy"]
+    assert sorted(manifest["files"]) == [
+        "fingerprint.json",
+        "interactions.parquet",
+        "items.parquet",
+        "top_k.onnx",
+        "vectors.npy",
+    ]
     encoder = model_repository / "text_encoder" / "1"
     assert (manifest["catalogue"], manifest["source"], manifest["dim"]) == ("sixty", "sixty films", 16)
     assert manifest["encoder_version"] == "1"
