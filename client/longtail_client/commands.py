@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from longtail_client import release_commands, report_command
+from longtail_client import pack_command, release_commands, report_command
 from longtail_client.errors import InvalidRequest, LongtailError, Unavailable
 
 _console = Console(highlight=False, markup=False)
@@ -21,6 +21,7 @@ def register(app: typer.Typer) -> None:
     """Add the client's commands to `longtail`."""
     app.command()(recommend)
     release_commands.register(app)
+    pack_command.register(app)
     report_command.register(app)
 
 

@@ -27,12 +27,18 @@ def verify_parts(release: Release, *, var: Path, model_repository: Path) -> None
     Raises:
         ReleaseInvalid: A file is missing or changed; the message begins with the part.
     """
+    for damage in damages(release, var=var, model_repository=model_repository):
+        raise ReleaseInvalid(damage)
+
+
+def damages(release: Release, *, var: Path, model_repository: Path) -> Iterator[str]:
+    """Say of each file that a release pins and that is missing or changed, what is wrong, beginning with its part."""
     for part, folder, name, sha256 in pinned_files(release, var=var, model_repository=model_repository):
         try:
             verify_files(folder, {name: sha256})
         except ReleaseInvalid as error:
             more = f" ({_rows(folder / name)})" if part == "index" and (folder / name).is_file() else ""
-            raise ReleaseInvalid(f"{part}: {error}{more}; {_remedy(part)}") from error
+            yield f"{part}: {error}{more}; {_remedy(part)}"
 
 
 def pinned_files(release: Release, *, var: Path, model_repository: Path) -> Iterator[tuple[str, Path, str, str]]:

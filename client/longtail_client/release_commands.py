@@ -1,31 +1,31 @@
 """`longtail release`: where each release is, what it pins, and the moves from place to place.
 
-`create` stands in the export package, `diff` in the service's: they read tables.
+`create` stands in the export package, `diff` in the service's: they read tables. `pack_command.py` has `pack` and
+`unpack`, `report_command.py` has `report`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 from rich.table import Table
 
-from longtail_client import release_pack, release_unpack
 from longtail_client.cli import Json, Repository, Var, emit, group
 from longtail_client.contract import GENERATOR, TEXT_ENCODER
-from longtail_client.errors import ReleaseInvalid
+from longtail_client.errors import ReleaseInvalid, TransitionRefused
 from longtail_client.manifest import read_manifest, sha256_of
+from longtail_client.parts import damages, verify_parts
 from longtail_client.release import RELEASE_FILE, read_release, releases_folder
+from longtail_client.release_report import Thresholds, objections, read_report
 from longtail_client.release_state import ReleaseState, changing_state, names_in_service, read_state, write_state
 
 Name = Annotated[str, typer.Argument(help="Name of the release.", show_default=False)]
 
+_errors = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 _console = Console(highlight=False, markup=False, soft_wrap=True)
 
 
@@ -35,14 +35,13 @@ def register(app: typer.Typer) -> None:
     for name, command in (
         ("list", list_releases),
         ("show", show),
+        ("verify", verify),
         ("stage", stage),
         ("shadow", shadow),
         ("canary", canary),
         ("promote", promote),
         ("rollback", rollback),
         ("retire", retire),
-        ("pack", pack),
-        ("unpack", unpack),
     ):
         release.command(name)(command)
 
@@ -116,11 +115,46 @@ def show(
     _console.print(f"  weights    {weights}")
 
 
-def stage(name: Name, *, var: Var = Path("var"), as_json: Json = False) -> None:
+def verify(
+    name: Annotated[str | None, typer.Argument(help="Name of the release; the live one where none is given.")] = None,
+    *,
+    model_repository: Repository = Path("model_repository"),
+    var: Var = Path("var"),
+    as_json: Json = False,
+) -> None:
+    """Hash everything that a release pins, and name each part that is missing or changed; exit with 3 if one is.
+
+    Example: longtail release verify demo-1
+    """
+    name = name or read_state(var).live_name()
+    try:
+        release = read_release(var, name)
+    except ReleaseInvalid as error:
+        found = [str(error)]
+    else:
+        found = list(damages(release, var=var, model_repository=model_repository))
+    if as_json:
+        emit({"release": name, "whole": not found, "damages": found})
+    else:
+        for damage in found:
+            _errors.print(damage, style="red")
+        _console.print(f"{name} differs from what was released" if found else f"{name} is what was released")
+    if found:
+        raise typer.Exit(3)
+
+
+def stage(
+    name: Name,
+    *,
+    model_repository: Repository = Path("model_repository"),
+    var: Var = Path("var"),
+    as_json: Json = False,
+) -> None:
     """Load a release and serve it to who asks for it by name; also the way back out of shadow, canary and retirement.
 
     Example: longtail release stage demo-2
     """
+    verify_parts(read_release(var, name), var=var, model_repository=model_repository)
     _move(var, name, lambda state: state.stage(name), as_json=as_json)
 
 
@@ -146,12 +180,34 @@ def canary(
     _move(var, name, lambda state: state.to_canary(name, percent), as_json=as_json)
 
 
-def promote(name: Name, *, var: Var = Path("var"), as_json: Json = False) -> None:
+def promote(
+    name: Name,
+    *,
+    force: Annotated[bool, typer.Option("--force", help="Whatever it showed in shadow and on canary.")] = False,
+    model_repository: Repository = Path("model_repository"),
+    var: Var = Path("var"),
+    as_json: Json = False,
+) -> None:
     """Make a staged, shadow or canary release the live one. The live one stays loaded, so that you can roll back.
+
+    One that was in shadow or on canary must have shown there what LONGTAIL_PROMOTE_* ask for.
 
     Example: longtail release promote demo-2
     """
-    _move(var, name, lambda state: state.promote(name), as_json=as_json)
+    verify_parts(read_release(var, name), var=var, model_repository=model_repository)
+
+    def gated(state: ReleaseState) -> ReleaseState:
+        after = state.promote(name)
+        against = _objections(var, state, name)
+        if against and not force:
+            listed = "".join(f"\n  {each}" for each in against)
+            raise TransitionRefused(
+                f"{name} to live: expected no objection, got {len(against)}:{listed}\n"
+                "Let it answer more requests, or promote it with --force"
+            )
+        return after
+
+    _move(var, name, gated, as_json=as_json)
 
 
 def rollback(*, var: Var = Path("var"), as_json: Json = False) -> None:
@@ -187,58 +243,18 @@ def retire(
     _say_place(name, after, as_json=as_json)
 
 
-def pack(
-    name: Name,
-    *,
-    output: Annotated[Path | None, typer.Option(help="File to write; the default is <name>.tar here.")] = None,
-    model_repository: Repository = Path("model_repository"),
-    var: Var = Path("var"),
-    as_json: Json = False,
-) -> None:
-    """Write a release, its models and its catalogue to one file, to deploy it on another machine.
+def _objections(var: Path, state: ReleaseState, name: str) -> list[str]:
+    """Say what speaks against promoting a release.
 
-    Example: longtail release pack demo-2 --output demo-2.tar
+    One that was never tried may go live: that is what a first release and a fix in haste do. What it showed is not
+    forgotten when it is staged again.
     """
-    target = output or Path(f"{name}.tar")
-    with _bytes_bar(f"packing {name}", None) as advance:
-        listed = release_pack.pack(name, target, var=var, model_repository=model_repository, advance=advance)
-    n_bytes = sum(member.size for member in listed.members.values())
-    if as_json:
-        emit({"release": name, "path": str(target), "members": len(listed.members), "bytes": n_bytes})
-    else:
-        _console.print(f"packed {name} into {target}: {len(listed.members)} files, {n_bytes / 2**20:.1f} MiB")
-
-
-def unpack(
-    path: Annotated[Path, typer.Argument(help="File that `longtail release pack` wrote.", show_default=False)],
-    *,
-    model_repository: Repository = Path("model_repository"),
-    var: Var = Path("var"),
-    as_json: Json = False,
-) -> None:
-    """Check a packed release, publish its models and its catalogue here, and stage it.
-
-    Example: longtail release unpack demo-2.tar
-    """
-    n_bytes = path.stat().st_size if path.is_file() else None
-    with _bytes_bar(f"unpacking {path.name}", n_bytes) as advance:
-        done = release_unpack.unpack(path, var=var, model_repository=model_repository, advance=advance)
-    if as_json:
-        emit(asdict(done))
-        return
-    for folder in done.published:
-        _console.print(f"published {folder}")
-    for folder in done.reused:
-        _console.print(f"found the same at {folder}")
-    _console.print(f"{done.release} is {done.place}; `longtail export config` names its versions for Triton")
-
-
-@contextmanager
-def _bytes_bar(what: str, n_bytes: int | None) -> Iterator[Callable[[int], None]]:
-    columns = (TextColumn("  {task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task(what, total=n_bytes)
-        yield lambda done: progress.advance(task, done)
+    known = read_report(var, name)
+    is_tried = state.place_of(name) in ("shadow", "canary")
+    if known is not None and known.compared_with != state.live:
+        known_with = f"it was compared with {known.compared_with}, and live is {state.live or 'none'}"
+        return [known_with] if is_tried else []
+    return objections(known, Thresholds()) if is_tried or known is not None else []
 
 
 def _move(var: Path, name: str, transition: Callable[[ReleaseState], ReleaseState], *, as_json: bool) -> None:
