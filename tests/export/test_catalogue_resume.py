@@ -132,8 +132,13 @@ class Counting(FakeTransport):
 
 @pytest.fixture
 def encoder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counting]:
-    """The encoder that `export_catalogue` calls."""
+    """The encoder that `export_catalogue` calls, without the probes of a fingerprint."""
+
+    async def no_probes(*_: object) -> None:
+        """Leave the fingerprint out."""
+
     fake = Counting(max_batch_size=64)
+    monkeypatch.setattr(catalogue_export, "write_fingerprint", no_probes)
     monkeypatch.setattr(catalogue_export, "TritonTransport", lambda url: fake)
     return fake
 
