@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import hashlib
 import json
@@ -16,12 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from longtail_client.durable import settle, settle_tree
-from longtail_client.errors import DataInvalid, DiskFull, LongtailError, ReleaseInvalid
+from longtail_client.errors import DataInvalid, ReleaseInvalid
+from longtail_client.room import room_for
 
 MANIFEST = "manifest.json"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_FULL_BELOW_BYTES = 1024 * 1024
 
 
 class AlreadyPublished(DataInvalid):
@@ -64,19 +62,17 @@ def publishing(target: Path) -> Iterator[Path]:
         )
     staging = target.parent / f".{target.name}.{secrets.token_hex(4)}"
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(target)
-        staging.mkdir()
-        with _locked(staging):
-            yield staging
-            settle_tree(staging)
-            staging.rename(target)
-            settle(target.parent)
-    except BaseException as error:
-        full = _disk_full(error, target, staging)
+        with room_for(target, staging):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _sweep(target)
+            staging.mkdir()
+            with _locked(staging):
+                yield staging
+                settle_tree(staging)
+                staging.rename(target)
+                settle(target.parent)
+    except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
-        if full is not None:
-            raise full from error
         raise
 
 
@@ -104,27 +100,6 @@ def _sweep(target: Path) -> None:
                     shutil.rmtree(left, ignore_errors=True)
         except FileNotFoundError:  # its owner has just published it
             continue
-
-
-def _disk_full(error: BaseException, target: Path, staging: Path) -> DiskFull | None:
-    """Say what to free, if an error came of a full disk; writers in C++ and numpy's give it no error number."""
-    existing = next(folder for folder in (staging, *target.absolute().parents) if folder.exists())
-    usage = shutil.disk_usage(existing)
-    numbered = isinstance(error, OSError) and error.errno in _NO_ROOM
-    unnumbered = isinstance(error, Exception) and not isinstance(error, LongtailError)
-    if not numbered and not (unnumbered and usage.free < _FULL_BELOW_BYTES):
-        return None
-    written = sum(path.stat().st_size for path in staging.rglob("*") if path.is_file())
-    return DiskFull(
-        f"{target}: expected room for it on the file system, which is full: {_mib(written)} of it were written, "
-        f"{_mib(usage.free)} of {_mib(usage.total)} are free; nothing was published. Remove versions, catalogues and "
-        "releases that nothing serves any more, vectors of former encoders in var/vectors, downloads in var/sources, "
-        "and run the command again"
-    )
-
-
-def _mib(n_bytes: int) -> str:
-    return f"{n_bytes / 2**20:.1f} MiB"
 
 
 def write_manifest(folder: Path, facts: Mapping[str, Any]) -> None:

@@ -28,6 +28,7 @@ from longtail_client.durable import settle
 from longtail_client.errors import DataInvalid, PackInvalid, ReleaseInvalid
 from longtail_client.manifest import MANIFEST, is_plain_name, sha256_of
 from longtail_client.release import RELEASE_FILE, Release, read_release, releases_folder
+from longtail_client.room import room_for
 
 PACK_LIST = "pack.json"
 PACK_FORMAT = 1
@@ -131,6 +132,7 @@ def pack(name: str, target: Path, *, var: Path, model_repository: Path, advance:
 
     Raises:
         DataInvalid: ``target`` exists.
+        DiskFull: There is no room for it.
         ReleaseInvalid: The release, or a file that it pins, is missing or changed.
     """
     if target.exists():
@@ -151,7 +153,7 @@ def pack(name: str, target: Path, *, var: Path, model_repository: Path, advance:
     target.parent.mkdir(parents=True, exist_ok=True)
     staged = target.with_name(f".{target.name}.new")
     try:
-        with staged.open("wb") as file:
+        with room_for(target, staged), staged.open("wb") as file:
             _write(file, listed, members, advance)
             file.flush()
             os.fsync(file.fileno())

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,14 +15,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from longtail_client.errors import DataInvalid
+from longtail_export.item_words import MAX_TEXT, kinds_of, texts_of
 from longtail_export.rows import Rows
 from longtail_export.shared_values import SharedValues
 
 HEAD_SHARE = 0.2
 """Share of the items, the most interacted with, that is the head; the rest is the tail."""
-
-MAX_TEXT = 4000
-"""Characters of a text that are kept; the encoder reads 256 tokens of it."""
 
 MAX_TITLE = 1000
 """Longest title; answers and prompts carry it."""
@@ -126,10 +123,9 @@ def tidy_items(items: Rows, scan: Scan, popularity: npt.NDArray[np.int64]) -> It
         end = start + len(batch)
         if not batch["item_id"].equals(scan.item_ids[start:end]):
             raise _changed(start)
-        cells = {name: [_values(cell) for cell in batch[name].to_pylist()] for name in attributes}
         columns = {
-            "text": pa.array(_texts(batch, cells), pa.string()),
-            "kind": pa.array(_kinds(len(batch), cells, scan.shared), pa.string()),
+            "text": texts_of(batch, attributes),
+            "kind": kinds_of(batch, scan.shared),
             "popularity": pa.array(popularity[start:end]),
             "popularity_percentile": pa.array(percentile[start:end]),
             "is_tail": pa.array(is_tail[start:end]),
@@ -196,28 +192,6 @@ def _check_unique(item_ids: pa.Array) -> None:
             raise DataInvalid(f"items: row {row}: item_id '{item_id}' stands in row {first_row[item_id]} already")
 
 
-def _texts(batch: pa.RecordBatch, cells: Mapping[str, list[list[str]]]) -> list[str]:
-    """Take each item's own text, or write one from its title and attributes."""
-    own = batch["text"].to_pylist() if "text" in batch.schema.names else [None] * len(batch)
-    texts = []
-    for row, (text, title) in enumerate(zip(own, batch["title"].to_pylist(), strict=True)):
-        if not text:
-            told = (f"{name}: {', '.join(column[row])}" for name, column in cells.items() if column[row])
-            text = ". ".join([title, *told])
-        texts.append(text[:MAX_TEXT])
-    return texts
-
-
-def _kinds(n_items: int, cells: Mapping[str, list[list[str]]], shared: Mapping[str, frozenset[str]]) -> list[str]:
-    """Say of what kind each item is: those of its attributes' values that at least one item in a hundred has."""
-    kinds: list[list[str]] = [[] for _ in range(n_items)]
-    for name, values in shared.items():
-        if values:
-            for kind, cell in zip(kinds, cells[name], strict=True):
-                kind.extend(value for value in cell if value in values)
-    return [", ".join(kind) for kind in kinds]
-
-
 def _attributes(schema: pa.Schema) -> list[str]:
     return [name for name in schema.names if name not in ("item_id", "title", *_DERIVED)]
 
@@ -230,9 +204,3 @@ def _is_worded(kind: pa.DataType) -> bool:
 
 
 _WORDED = (pa.types.is_string, pa.types.is_large_string, pa.types.is_list, pa.types.is_large_list)
-
-
-def _values(cell: Any) -> list[str]:
-    """Read a cell as the values it holds: a list's, or the one."""
-    values = cell if isinstance(cell, list) else [cell]
-    return [str(value) for value in values if value not in (None, "") and value == value]  # NaN differs from itself

@@ -119,7 +119,7 @@ def catalogue(
     """
     from longtail_export.catalogue_export import export_catalogue
     from longtail_export.catalogue_sources import read_dataset, read_tables
-    from longtail_export.catalogue_tidy import MAX_TEXT
+    from longtail_export.item_words import MAX_TEXT
     from longtail_export.progress import TerminalProgress
 
     if (dataset is None) == (items is None or interactions is None):

@@ -40,7 +40,8 @@ class SharedValues:
         if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
             pairs = pa.table({"row": pc.list_parent_indices(column), "value": pc.list_flatten(column)})
             column = pairs.group_by(["row", "value"]).aggregate([])["value"]
-        for value, n_items in ((each["values"], each["counts"]) for each in pc.value_counts(column).to_pylist()):
+        values, counts = (field.to_pylist() for field in pc.value_counts(column).flatten())
+        for value, n_items in zip(values, counts, strict=True):
             if value not in (None, "") and value == value and (self._only is None or str(value) in self._only):
                 self._counts[str(value)] += n_items
         if len(self._counts) > MAX_COUNTED:

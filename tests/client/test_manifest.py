@@ -127,3 +127,28 @@ def test_a_name_never_leads_out_of_its_folder(tmp_path: Path) -> None:
     with pytest.raises(DataInvalid, match="expected a name of letters, digits"), publishing(tmp_path / "in" / "../out"):
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_process_left_is_removed_and_what_a_living_one_writes_is_not(tmp_path: Path) -> None:
+    left = tmp_path / ".1.0123abcd"
+    left.mkdir()
+    (left / "half.bin").write_text("half")
+    for other in (".2.0123abcd", ".1.keep"):
+        (tmp_path / other).mkdir()
+    with publishing(tmp_path / "1") as living:
+        assert not left.exists()
+        (living / "mine").write_text("mine")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".1.keep", ".2.0123abcd", "1"]
+
+
+def test_two_that_publish_the_same_leave_each_other_alone(tmp_path: Path) -> None:
+    def second(first: Path) -> None:
+        with publishing(tmp_path / "1"):
+            assert first.exists()
+            raise KeyboardInterrupt
+
+    with publishing(tmp_path / "1") as first:
+        (first / "mine").write_text("mine")
+        with pytest.raises(KeyboardInterrupt):
+            second(first)
+    assert [path.relative_to(tmp_path).as_posix() for path in sorted(tmp_path.rglob("*"))] == ["1", "1/mine"]

@@ -16,8 +16,9 @@ from longtail_client.errors import DataInvalid
 from longtail_export import rows as rows_module
 from longtail_export import shared_values
 from longtail_export.catalogue_interactions import write_known
-from longtail_export.catalogue_tidy import MAX_TEXT, MAX_TITLE, rank_popularity, scan_items, tidied_schema
+from longtail_export.catalogue_tidy import MAX_TITLE, rank_popularity, scan_items, tidied_schema
 from longtail_export.catalogue_tidy import tidy_items as tidied_batches
+from longtail_export.item_words import MAX_TEXT
 from longtail_export.rows import Rows
 
 
