@@ -67,17 +67,24 @@ def encoder(
 def generator(
     *,
     source: Annotated[
-        str, typer.Option(help="A pinned name, a folder with a .gguf, or hf:owner/name.")
+        str, typer.Option(help="A pinned name, a folder with a .gguf or a checkpoint of safetensors, or hf:owner/name.")
     ] = "smollm2-135m",
+    engine: Annotated[
+        str, typer.Option(help="What will write: openvino (CPU) or transformers (torch, any device).")
+    ] = "openvino",
+    precision: Annotated[
+        str | None, typer.Option(help="int8, bf16 or fp32; by default int8 for openvino and bf16 for the others.")
+    ] = None,
     version: Version = 1,
     model_repository: Repository = Path("model_repository"),
     var: Var = Path("var"),
     as_json: Json = False,
 ) -> None:
-    """Convert the generator for the OpenVINO engine, and publish it once it writes as its source does.
+    """Convert the generator for an engine, and publish it once it writes as its source does.
 
-    Example: longtail export generator --source smollm2-135m --version 1
+    Example: longtail export generator --source smollm2-135m --engine openvino --precision int8 --version 1
     """
+    from longtail_client.manifest import read_manifest
     from longtail_export.generator_export import export_generator
     from longtail_export.progress import TerminalProgress
     from longtail_export.sources import fetch
@@ -87,14 +94,17 @@ def generator(
     folder = export_generator(
         fetch(source, var / "sources"),
         source_name=source,
+        engine=engine,
+        precision=precision,
         model_repository=model_repository,
         version=version,
         progress=progress,
     )
+    manifest = read_manifest(folder)
     if as_json:
-        emit({"published": str(folder)})
+        emit({"published": str(folder), "engine": engine, "precision": manifest["precision"]})
     else:
-        _console.print(f"published {folder}")
+        _console.print(f"published {folder} for {engine} in {manifest['precision']}: {manifest['computes']}")
 
 
 def catalogue(

@@ -1,33 +1,45 @@
-"""A GGUF checkpoint in, a published version of the generator out: OpenVINO IR with its tokenizer, and a recipe."""
+"""A checkpoint in, a published version of the generator out, for the engine and in the precision asked for."""
 
 from __future__ import annotations
 
+import hashlib
 import json
-import shutil
-import tempfile
+from collections.abc import Mapping
 from pathlib import Path
-
-import openvino_genai
+from typing import Any
 
 from longtail_client.contract import GENERATOR
 from longtail_client.errors import ExportRejected
-from longtail_client.manifest import publishing, write_manifest
+from longtail_client.manifest import publishing, sha256_of, write_manifest
 from longtail_export.config_writer import write_configs
+from longtail_export.generator_source import GeneratorSource, read_source
 from longtail_export.progress import Progress
 from longtail_export.sources import source_sha256
 
-_PROBE = "The quick brown fox"
-_PROBE_TOKENS = 16
+ENGINES: Mapping[str, tuple[str, ...]] = {
+    "openvino": ("int8", "bf16", "fp32"),
+    "transformers": ("bf16", "fp32"),
+}
+"""What each engine can compute in, its default first."""
 
 
 def export_generator(
-    source: Path, *, source_name: str, model_repository: Path, version: int, progress: Progress
+    source: Path,
+    *,
+    source_name: str,
+    engine: str,
+    precision: str | None,
+    model_repository: Path,
+    version: int,
+    progress: Progress,
 ) -> Path:
     """Convert, compare with the source, publish, and name the version in the model's configurations.
 
     Args:
-        source: A folder with exactly one ``.gguf`` file.
+        source: A folder with one ``.gguf`` file, or with what transformers saves.
         source_name: Where it came from, for the manifest.
+        engine: A key of `ENGINES`.
+        precision: One of the engine's; None takes its default.
         model_repository: Triton's model repository.
         version: The version to publish, 1 or more.
         progress: Hears of each step.
@@ -37,24 +49,15 @@ def export_generator(
 
     Raises:
         AlreadyPublished: The version exists.
-        ExportRejected: No GGUF, or the converted model goes on differently from its source.
+        ExportRejected: An engine or a precision that is not there, a source that cannot be served, or a result that
+            goes on differently from its source. Nothing was published.
     """
-    checkpoints = sorted(source.glob("*.gguf"))
-    if len(checkpoints) != 1:
-        raise ExportRejected(f"{source}: expected one .gguf file, found {[path.name for path in checkpoints]}")
-    with publishing(model_repository / GENERATOR.name / str(version)) as folder:
-        progress.step("converting the checkpoint")
-        expected = _convert(checkpoints[0], folder)
-        progress.step("comparing with the checkpoint")
-        got = _continuation(openvino_genai.LLMPipeline(str(folder), "CPU", INFERENCE_PRECISION_HINT="f32"))
-        if got != expected:
-            raise ExportRejected(
-                f"expected the converted model to go on from {_PROBE!r} with {expected!r} as its source does, "
-                f"got {got!r}; nothing was published"
-            )
-        options = {"precision": "bf16", "quantisation_group": 32, "context_tokens": 2048}
-        recipe = {"engine": "openvino", "weights": ".", "options": options}
-        (folder / "generator.json").write_text(json.dumps(recipe, indent=2) + "\n")
+    precision = _checked(engine, precision)
+    checkpoint = read_source(source)
+    target = model_repository / GENERATOR.name / str(version)
+    with publishing(target) as folder:
+        write = _write_openvino if engine == "openvino" else _write_transformers
+        facts = write(checkpoint, folder, precision, progress)
         write_manifest(
             folder,
             {
@@ -62,29 +65,41 @@ def export_generator(
                 "version": str(version),
                 "source": source_name,
                 "source_sha256": source_sha256(source_name, source),
-                "engine": "openvino",
-                "precision": "int8 products, activations in groups of 32; bf16 elsewhere; weights as in the source",
-                "weights": checkpoints[0].name,
+                "engine": engine,
+                "precision": precision,
+                **facts,
             },
         )
     write_configs(model_repository, GENERATOR)
-    return model_repository / GENERATOR.name / str(version)
+    return target
 
 
-def _convert(checkpoint: Path, folder: Path) -> str:
-    """Let openvino-genai write IR beside a link to the checkpoint, and return the source's own continuation."""
-    with tempfile.TemporaryDirectory() as scratch:
-        link = Path(scratch) / checkpoint.name
-        link.symlink_to(checkpoint.absolute())
-        pipeline = openvino_genai.LLMPipeline(
-            str(link), "CPU", enable_save_ov_model=True, INFERENCE_PRECISION_HINT="f32"
-        )
-        expected = _continuation(pipeline)
-        for path in Path(scratch).glob("openvino_*"):
-            shutil.move(path, folder / path.name)
-    return expected
+def _checked(engine: str, precision: str | None) -> str:
+    if engine not in ENGINES:
+        raise ExportRejected(f"expected an engine of {sorted(ENGINES)}, got '{engine}'")
+    known = ENGINES[engine]
+    if precision is not None and precision not in known:
+        raise ExportRejected(f"engine '{engine}': expected a precision of {list(known)}, got '{precision}'")
+    return precision or known[0]
 
 
-def _continuation(pipeline: openvino_genai.LLMPipeline) -> str:
-    tokens = pipeline.get_tokenizer().encode(_PROBE, add_special_tokens=False)
-    return str(pipeline.generate(tokens, max_new_tokens=_PROBE_TOKENS, do_sample=False).tokens)
+def _write_openvino(source: GeneratorSource, folder: Path, precision: str, progress: Progress) -> dict[str, Any]:
+    from longtail_export.generator_openvino import TOKENIZER_FILES, write_openvino
+
+    computes = write_openvino(source, folder, precision=precision, progress=progress)
+    hashes = "".join(sha256_of(folder / name) for name in TOKENIZER_FILES)
+    return {"computes": computes, "tokenizer_sha256": hashlib.sha256(hashes.encode()).hexdigest()}
+
+
+def _write_transformers(source: GeneratorSource, folder: Path, precision: str, progress: Progress) -> dict[str, Any]:
+    from longtail_export.generator_checkpoint import write_checkpoint
+
+    kept = write_checkpoint(source, folder, precision=precision, progress=progress)
+    options = {"precision": precision, "context_tokens": 2048}
+    recipe = {"engine": "transformers", "weights": ".", "options": options}
+    (folder / "generator.json").write_text(json.dumps(recipe, indent=2) + "\n")
+    return {
+        "computes": f"{precision}, weights and cache too",
+        "continuation_kept": kept,
+        "tokenizer_sha256": sha256_of(folder / "tokenizer.json"),
+    }

@@ -18,6 +18,9 @@ from longtail_bento.triton.launcher import TritonServer
 from longtail_client.encoder import Encoder, TextTokenizer
 from longtail_client.generator import Generator
 from longtail_client.triton_transport import TritonTransport
+from longtail_export.generator_export import export_generator
+from longtail_export.progress import SilentProgress
+from longtail_export.sources import fetch
 
 BUILT = Path(os.environ.get("LONGTAIL_TEST_BUILT", Path(__file__).parents[2]))
 """Folder with the `model_repository` and the `var` that `make export` builds."""
@@ -106,6 +109,20 @@ async def transport(triton: TritonServer) -> AsyncIterator[TritonTransport]:
     await transport.close()
 
 
+@pytest.fixture(scope="session")
+def transformers_version(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo's generator for the transformers engine in bf16: version 1 of a model repository of its own."""
+    return export_generator(
+        fetch("smollm2-135m", built / "var" / "sources"),
+        source_name="smollm2-135m",
+        engine="transformers",
+        precision="bf16",
+        model_repository=tmp_path_factory.mktemp("transformers"),
+        version=1,
+        progress=SilentProgress(),
+    )
+
+
 class ExecutionCount:
     """Counts a block's executions of the encoder, by Triton's own statistics, which lag behind the answers."""
 
@@ -160,5 +177,15 @@ def free_port() -> int:
 @pytest.fixture
 def fresh_ports() -> dict[str, int]:
     """Ports for a stack of its own, by setting."""
+    return _ports_by_setting()
+
+
+@pytest.fixture(scope="module")
+def module_ports() -> dict[str, int]:
+    """The same, for a stack that a whole module shares."""
+    return _ports_by_setting()
+
+
+def _ports_by_setting() -> dict[str, int]:
     names = ("port", "triton_http_port", "triton_grpc_port", "triton_metrics_port")
     return dict(zip(names, free_ports(4), strict=True))

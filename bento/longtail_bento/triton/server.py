@@ -7,6 +7,7 @@ import os
 import shutil
 import stat
 import sys
+import sysconfig
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,11 +96,16 @@ def assemble_backends(installation: Installation, folder: Path) -> Path:
 
 
 def environment(installation: Installation) -> Mapping[str, str]:
-    """Make the server's environment: its libraries, and this Python first on the path, for the stub takes the first."""
+    """Make the server's environment: its libraries, and this Python first on the path, for the stub takes the first.
+
+    This Python's own ``libpython`` stands before the system's, which may be of another patch release: the stub would
+    load that one under this Python's standard library, and ``_ssl`` or torch would then fail to import.
+    """
     variables = dict(os.environ)
     variables["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{variables.get('PATH', '')}"
     if installation.library_folder is not None:
-        variables["LD_LIBRARY_PATH"] = str(installation.library_folder)
+        own = sysconfig.get_config_var("LIBDIR")
+        variables["LD_LIBRARY_PATH"] = os.pathsep.join([own, str(installation.library_folder)])
     return variables
 
 

@@ -14,6 +14,7 @@ import pytest
 from tests.bento.triton.word_engine import WordEngine, word_of
 
 FINAL = 1
+ON_CPU = {"model_instance_kind": "CPU", "model_instance_device_id": "0"}
 GREEDY = {"temperature": 0, "max_tokens": 3}
 
 
@@ -31,9 +32,9 @@ def module(backend: Callable[[str], ModuleType]) -> ModuleType:
 
 @pytest.fixture
 def model(module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    monkeypatch.setattr(module, "engine_opener", lambda folder: WordEngine)
+    monkeypatch.setattr(module, "engine_opener", lambda folder, device: WordEngine)
     model = module.TritonPythonModel()
-    model.initialize({"model_repository": "/models", "model_version": "1", "model_name": "generator"})
+    model.initialize({"model_repository": "/models", "model_version": "1", "model_name": "generator", **ON_CPU})
     yield model
     model.finalize()
 
@@ -138,9 +139,24 @@ def test_a_version_that_cannot_be_opened_says_why(
     folder.mkdir()
     if recipe is not None:
         (folder / "generator.json").write_text(recipe)
-    arguments = {"model_repository": str(tmp_path), "model_version": "3", "model_name": "generator"}
+    arguments = {"model_repository": str(tmp_path), "model_version": "3", "model_name": "generator", **ON_CPU}
     with pytest.raises(triton_utils.TritonModelException, match=r"/3: .*generator\.json"):
         module.TritonPythonModel().initialize(arguments)
+
+
+@pytest.mark.parametrize(
+    ("kind", "number", "device"), [("CPU", "0", "cpu"), ("GPU", "2", "cuda:2"), ("MODEL", "0", None)]
+)
+def test_the_engine_runs_where_triton_places_the_instance(
+    module: ModuleType, monkeypatch: pytest.MonkeyPatch, kind: str, number: str, device: str | None
+) -> None:
+    asked = []
+    monkeypatch.setattr(module, "engine_opener", lambda folder, device: asked.append(device) or WordEngine)
+    model = module.TritonPythonModel()
+    placed = {"model_instance_kind": kind, "model_instance_device_id": number}
+    model.initialize({"model_repository": "/models", "model_version": "1", "model_name": "generator", **placed})
+    model.finalize()
+    assert asked == [device]
 
 
 def test_sampling_parameters_may_come_as_parameters_of_the_request(model: Any, request_of: Any) -> None:

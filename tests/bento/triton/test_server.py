@@ -133,8 +133,17 @@ def test_the_server_finds_this_python_and_its_libraries(
     monkeypatch.setenv("LONGTAIL_PORT", "3001")
     variables = environment(installation)
     assert variables["PATH"] == f"{Path(sys.executable).parent}:/usr/bin"
-    assert variables["LD_LIBRARY_PATH"] == str(tmp_path / "libs")
+    libraries = variables["LD_LIBRARY_PATH"].split(os.pathsep)
+    assert libraries[-1] == str(tmp_path / "libs")
+    # The stub must load the libpython of the standard library that it will run, not the system's.
+    loaded = next(path for path in _loaded_libraries() if "/libpython3" in path)
+    assert Path(loaded).parent.samefile(libraries[0])
     assert variables["LONGTAIL_PORT"] == "3001"
+
+
+def _loaded_libraries() -> list[str]:
+    """Read which files this process has mapped."""
+    return [line.split()[-1] for line in Path("/proc/self/maps").read_text().splitlines() if ".so" in line]
 
 
 def test_a_server_that_brings_its_libraries_is_left_alone(

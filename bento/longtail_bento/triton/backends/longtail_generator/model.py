@@ -34,7 +34,7 @@ class TritonPythonModel:
         self._family = family  # Triton drops a metric whose family is collected
         self._running = family.Metric(labels={"model": args["model_name"], "version": args["model_version"]})
         try:
-            self._loop = EngineLoop(engine_opener(folder), observe=self._running.set)
+            self._loop = EngineLoop(engine_opener(folder, device=_device(args)), observe=self._running.set)
         except (ValueError, OSError) as error:
             raise pb_utils.TritonModelException(f"{folder}: {error}") from error
 
@@ -74,6 +74,14 @@ class _TritonSink:
 
     def cancelled(self) -> bool:
         return bool(self._sender.is_cancelled())
+
+
+def _device(args: Mapping[str, str]) -> str | None:
+    """Read where Triton places the instance; ``KIND_MODEL`` leaves that to the version's recipe."""
+    kind = args["model_instance_kind"]
+    if kind == "GPU":
+        return f"cuda:{args['model_instance_device_id']}"
+    return "cpu" if kind == "CPU" else None
 
 
 def _job(request: Any, sink: _TritonSink) -> Job:

@@ -9,9 +9,8 @@ from typing import Any
 
 import openvino_genai
 
-from longtail_bento.triton.backends.longtail_generator.engine import SamplingParameters, settled
-
-_UNFINISHED_CHARACTER = "\N{REPLACEMENT CHARACTER}"
+from longtail_bento.triton.backends.longtail_generator.engine import SamplingParameters
+from longtail_bento.triton.backends.longtail_generator.growing_text import GrowingText
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +21,7 @@ class OpenVinoOptions:
         precision: ``bf16`` or ``f32``: the type of what is not quantised. bf16 halves its memory traffic.
         quantisation_group: Activations in a group that share one int8 scale in matrix products; 0 keeps the products in
             ``precision``. OpenVINO's own default is 32; it is slower and closer to the source with 0.
+        cache_precision: ``u8``, ``bf16`` or ``f32``: the type of keys and values. u8 holds four times as many tokens.
         context_tokens: Longest prompt plus text. Longer ones are refused, since the pipeline would accept them.
         kv_cache_gib: Memory for keys and values, shared by every running text and by cached prefixes.
         prefill_tokens: Prompt tokens taken in one step. More starts long prompts sooner, and delays running texts.
@@ -29,9 +29,19 @@ class OpenVinoOptions:
 
     precision: str = "bf16"
     quantisation_group: int = 32
+    cache_precision: str = "u8"
     context_tokens: int = 2048
     kv_cache_gib: int = 1
     prefill_tokens: int = 1024
+
+    @property
+    def properties(self) -> dict[str, str | int]:
+        """What OpenVINO compiles the model with."""
+        return {
+            "INFERENCE_PRECISION_HINT": self.precision,
+            "DYNAMIC_QUANTIZATION_GROUP_SIZE": self.quantisation_group,
+            "KV_CACHE_PRECISION": self.cache_precision,
+        }
 
 
 class OpenVinoEngine:
@@ -51,10 +61,7 @@ class OpenVinoEngine:
             str(model_path),
             scheduler,
             "CPU",
-            {
-                "INFERENCE_PRECISION_HINT": options.precision,
-                "DYNAMIC_QUANTIZATION_GROUP_SIZE": options.quantisation_group,
-            },
+            options.properties,
         )
         self._tokenizer = self._pipeline.get_tokenizer()
         self._context_tokens = options.context_tokens
@@ -72,7 +79,7 @@ class OpenVinoEngine:
                 f"{self._context_tokens} tokens"
             )
         handle = self._pipeline.add_request(next(self._ids), tokens, self._config(sampling, seed))
-        return OpenVinoRunning(handle, self._tokenizer, sampling)
+        return OpenVinoRunning(handle, GrowingText(self._tokenizer.decode, sampling))
 
     def step(self) -> None:
         """See `Engine.step`."""
@@ -97,13 +104,9 @@ class OpenVinoEngine:
 class OpenVinoRunning:
     """See `Running`. Holds the handle: a request whose handle is collected is dropped."""
 
-    def __init__(self, handle: Any, tokenizer: Any, sampling: SamplingParameters) -> None:
+    def __init__(self, handle: Any, text: GrowingText) -> None:
         self._handle = handle
-        self._tokenizer = tokenizer
-        self._sampling = sampling
-        self._stop_from = 0
-        self._token_ids: list[int] = []
-        self._n_read = 0
+        self._text = text
         self.finished = False
 
     def read(self) -> str:
@@ -113,21 +116,12 @@ class OpenVinoRunning:
         ended = self._handle.get_status() != openvino_genai.GenerationStatus.RUNNING
         while self._handle.can_read():
             for output in self._handle.read().values():
-                self._token_ids.extend(output.generated_ids)
-        text: str = self._tokenizer.decode(self._token_ids) if self._token_ids else ""
+                self._text.add(output.generated_ids)
         # The pipeline's own stop strings stay in the text where they end inside a token, so they are cut here.
-        if len(self._token_ids) <= self._sampling.min_tokens:
-            self._stop_from = len(text)
-        sure, stopped = settled(text, self._sampling.stop, start=self._stop_from)
-        if stopped:
+        piece = self._text.take(ended=ended)
+        if self._text.stopped:
             self._handle.stop()
-        elif ended:
-            sure = text
-        elif sure.endswith(_UNFINISHED_CHARACTER):
-            return ""
-        self.finished = ended or stopped
-        piece = sure[self._n_read :]
-        self._n_read = max(self._n_read, len(sure))
+        self.finished = ended or self._text.stopped
         return piece
 
     def cancel(self) -> None:
