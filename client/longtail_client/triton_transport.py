@@ -9,7 +9,7 @@ from typing import Any
 import grpc
 import numpy as np
 import tritonclient.grpc.aio as triton
-from google.protobuf import text_format
+from google.protobuf import json_format, text_format
 from tritonclient.grpc import model_config_pb2
 from tritonclient.utils import InferenceServerException
 
@@ -144,8 +144,28 @@ def parse_config(text: str) -> ModelConfig:
     Raises:
         ContractMismatch: The text is not a model configuration.
     """
+    return _model_config(_parsed(text))
+
+
+def config_fields(text: str) -> dict[str, Any]:
+    """Read every field that a ``config.pbtxt`` sets, as plain values under the names that the file uses.
+
+    Args:
+        text: The file's content.
+
+    Returns:
+        As protobuf writes JSON: a field that is not set is absent, and a number of 64 bits is a string.
+
+    Raises:
+        ContractMismatch: The text is not a model configuration.
+    """
+    fields: dict[str, Any] = json_format.MessageToDict(_parsed(text), preserving_proto_field_name=True)
+    return fields
+
+
+def _parsed(text: str) -> Any:
     try:
-        return _model_config(text_format.Parse(text, model_config_pb2.ModelConfig()))
+        return text_format.Parse(text, model_config_pb2.ModelConfig())
     except text_format.ParseError as error:
         raise ContractMismatch(f"expected a Triton model configuration, got line {error}") from error
 

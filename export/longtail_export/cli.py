@@ -1,4 +1,4 @@
-"""The offline commands: `longtail export …` and `longtail release …`."""
+"""The offline commands: `longtail export …`, `longtail release create` and `longtail doctor`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from rich.console import Console
 
 from longtail_client.cli import Json, Repository, Var, emit, group
 from longtail_client.settings import ClientSettings
+from longtail_export.doctor_command import doctor
 
 Version = Annotated[int, typer.Option(min=1, help="Version to publish; a published one is never overwritten.")]
 
@@ -26,6 +27,7 @@ def register(app: typer.Typer) -> None:
     export.command("config")(config)
     app.add_typer(export, name="export")
     group(app, "release").command("create")(create_release)
+    app.command("doctor")(doctor)
 
 
 def encoder(

@@ -1,4 +1,4 @@
-"""Configurations against what `make export` built: the committed files are current, and Triton shows the provenance."""
+"""What `make export` built: its configurations are the committed ones, none is ill; Triton tells provenance."""
 
 from __future__ import annotations
 
@@ -11,11 +11,17 @@ from longtail_bento.settings import ServiceSettings
 from longtail_bento.triton.launcher import TritonServer
 from longtail_client.manifest import read_manifest
 from longtail_export.config_writer import configured_models, stale_configs
+from longtail_export.doctor import Machine, examine
+from longtail_export.doctor_command import RULES
 
 
 def test_an_export_leaves_the_committed_configurations_as_they_are(built: Path) -> None:
     stale = [path for model in configured_models() for path in stale_configs(built / "model_repository", model)]
     assert stale == []
+
+
+def test_the_doctor_finds_nothing_in_what_was_built(built: Path) -> None:
+    assert examine(built / "model_repository", Machine.this_one(), RULES) == []
 
 
 @pytest.mark.parametrize("model", ["text_encoder", "generator"])
