@@ -6,6 +6,7 @@ BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 ENCODER := model_repository/text_encoder/1/manifest.json
+SMALL_ENCODER := model_repository/text_encoder/2/manifest.json
 GENERATOR := model_repository/generator/1/manifest.json
 CATALOGUE := var/catalogues/demo/manifest.json
 RELEASE := var/releases/demo-1/release.json
@@ -46,12 +47,15 @@ export: $(RELEASE) ## Models, catalogue, release and interactions of the demo
 	longtail interactions load var/catalogues/demo/interactions.parquet
 
 $(ENCODER): | setup
-	longtail export encoder --source minilm-l6 --version 1
+	longtail export encoder --source minilm-l6 --precision bf16 --version 1
+
+$(SMALL_ENCODER): | $(ENCODER)
+	longtail export encoder --source minilm-l6 --precision int8 --version 2
 
 $(GENERATOR): | setup
 	longtail export generator --source smollm2-135m --version 1
 
-$(CATALOGUE): | $(ENCODER)
+$(CATALOGUE): | $(ENCODER) $(SMALL_ENCODER)
 	longtail up --triton-only -- longtail export catalogue --dataset ml-100k --name demo
 
 $(RELEASE): | $(CATALOGUE) $(GENERATOR)

@@ -20,7 +20,8 @@ from longtail_client.encoder import Encoder, TextTokenizer, padded
 from longtail_client.generator import Generator, Sampling
 from longtail_client.triton_transport import TritonTransport
 from longtail_export.encoder_graph import load_encoder
-from longtail_export.encoder_parity import parity_texts, torch_embed
+from longtail_export.encoder_parity import parity_texts
+from longtail_export.encoder_runtimes import torch_embed
 from longtail_export.sources import fetch
 
 ROUNDS = 5

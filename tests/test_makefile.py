@@ -10,6 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 PUBLISHED = (
     "model_repository/text_encoder/1/manifest.json",
+    "model_repository/text_encoder/2/manifest.json",
     "model_repository/generator/1/manifest.json",
     "var/catalogues/demo/manifest.json",
     "var/releases/demo-1/release.json",

@@ -28,6 +28,11 @@ NUMPY_DTYPES: Mapping[str, type[np.generic]] = {
     "BYTES": np.object_,
 }
 
+INFERENCE_PRECISION: Mapping[str, str] = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "int8": "f32"}
+"""The precisions of an encoder version, each with what OpenVINO is told to compute in. What an int8 graph leaves in
+float is computed in float32, so that its vectors stay the same in any batch; a CPU without units for bf16 or fp16
+computes in float32 whatever it is told."""
+
 
 @dataclass(frozen=True, slots=True)
 class TensorSpec:

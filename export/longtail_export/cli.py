@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +15,16 @@ from longtail_client.settings import ClientSettings
 from longtail_export.doctor_command import doctor
 
 Version = Annotated[int, typer.Option(min=1, help="Version to publish; a published one is never overwritten.")]
+
+
+class Precision(StrEnum):
+    """What an encoder version computes in."""
+
+    bf16 = "bf16"
+    int8 = "int8"
+    fp16 = "fp16"
+    fp32 = "fp32"
+
 
 _console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
@@ -35,34 +46,54 @@ def encoder(
     source: Annotated[
         str, typer.Option(help="A pinned name, a folder with a BERT checkpoint, or hf:owner/name.")
     ] = "minilm-l6",
+    precision: Annotated[
+        Precision,
+        typer.Option(
+            help="bf16: high fidelity, computed in bfloat16 where the CPU has it. int8: static 8-bit, smallest and "
+            "fastest where it has VNNI or AMX. fp16: for GPUs. fp32: the reference."
+        ),
+    ] = Precision.bf16,
     version: Version = 1,
+    catalogue_texts: Annotated[
+        Path | None,
+        typer.Option(help="Texts of a catalogue, one a line, whose neighbours must be kept; films if none."),
+    ] = None,
+    calibration_texts: Annotated[
+        Path | None, typer.Option(help="Other texts of the same kind, one a line, to calibrate int8 on.")
+    ] = None,
     model_repository: Repository = Path("model_repository"),
     var: Var = Path("var"),
     as_json: Json = False,
 ) -> None:
-    """Export the text encoder to ONNX, and publish it once it agrees with the torch model.
+    """Export the text encoder to ONNX, and publish it once it measures what its precision asks.
 
-    Example: longtail export encoder --source minilm-l6 --version 1
+    What it measured is in report.json beside the model. Example: longtail export encoder --precision int8 --version 2
     """
     from longtail_export.encoder_export import export_encoder
+    from longtail_export.encoder_samples import read_samples
     from longtail_export.progress import TerminalProgress
     from longtail_export.sources import fetch
 
     progress = TerminalProgress(_console)
     progress.step(f"fetching {source}")
-    folder, parity = export_encoder(
+    folder, report = export_encoder(
         fetch(source, var / "sources"),
         source_name=source,
+        precision=precision.value,
+        samples=read_samples(catalogue_texts, calibration_texts, var / "sources"),
         model_repository=model_repository,
         version=version,
         progress=progress,
     )
     if as_json:
-        emit({"published": str(folder), "parity": asdict(parity)})
+        emit({"published": str(folder), "report": asdict(report)})
     else:
+        measured = report.measured
         _console.print(
-            f"published {folder}: worst cosine to the torch model {parity.worst_cosine:.7f} "
-            f"over {parity.n_texts} texts of {parity.min_tokens} to {parity.max_tokens} tokens"
+            f"published {folder} ({report.precision}): keeps {measured.neighbour_overlap:.3f} of float32's neighbours, "
+            f"mean cosine {measured.mean_cosine:.5f}, worst {measured.worst_cosine:.5f}; the same text anywhere "
+            f"{min(measured.batch_invariance, measured.padding_invariance):.6f}; {measured.throughput_ratio:.2f} times "
+            f"float32's throughput on {report.cpu}"
         )
 
 
@@ -117,7 +148,13 @@ def catalogue(
     interactions: Annotated[
         Path | None, typer.Option(help="CSV or Parquet: user_id, item_id[, weight|rating][, timestamp].")
     ] = None,
-    encoder_version: Annotated[int, typer.Option(min=1, help="Version of the text encoder that embeds the items.")] = 1,
+    encoder_version: Annotated[
+        int | None,
+        typer.Option(min=1, help="Version of the text encoder that embeds the items; by default what suits this host."),
+    ] = None,
+    profile: Annotated[
+        str, typer.Option(help="cpu or gpu: where it will be served.", envvar="LONGTAIL_PROFILE")
+    ] = "cpu",
     triton: Annotated[str | None, typer.Option(help="Triton's gRPC endpoint, host:port.")] = None,
     model_repository: Repository = Path("model_repository"),
     var: Var = Path("var"),
@@ -131,6 +168,8 @@ def catalogue(
     """
     from longtail_export.catalogue_export import export_catalogue
     from longtail_export.catalogue_sources import read_dataset, read_tables
+    from longtail_export.cpu import this_cpu
+    from longtail_export.encoder_choice import preferred_version
     from longtail_export.item_words import MAX_TEXT
     from longtail_export.progress import TerminalProgress
 
@@ -149,7 +188,7 @@ def catalogue(
         folder=var / "catalogues" / name,
         var=var,
         model_repository=model_repository,
-        encoder_version=str(encoder_version),
+        encoder_version=str(encoder_version or preferred_version(model_repository, profile=profile, cpu=this_cpu())),
         triton_url=settings.triton_grpc,
         timeout_s=settings.encode_timeout_s,
         progress=progress,
@@ -195,7 +234,9 @@ def create_release(
     *,
     name: Annotated[str, typer.Option(help="Name of the release.")] = "demo-1",
     catalogue_name: Annotated[str, typer.Option("--catalogue", help="Catalogue that it serves.")] = "demo",
-    encoder_version: Annotated[int, typer.Option(min=1, help="Version of the text encoder.")] = 1,
+    encoder_version: Annotated[
+        int | None, typer.Option(min=1, help="Version of the text encoder; by default the catalogue's.")
+    ] = None,
     generator_version: Annotated[int, typer.Option(min=1, help="Version of the generator.")] = 1,
     model_repository: Repository = Path("model_repository"),
     var: Var = Path("var"),
@@ -205,13 +246,14 @@ def create_release(
 
     Example: longtail release create --name demo-1 --catalogue demo
     """
+    from longtail_client.manifest import read_manifest
     from longtail_client.release_state import read_state
     from longtail_export.release_writer import create
 
     path = create(
         name,
         catalogue_name=catalogue_name,
-        encoder_version=str(encoder_version),
+        encoder_version=str(encoder_version or read_manifest(var / "catalogues" / catalogue_name)["encoder_version"]),
         generator_version=str(generator_version),
         model_repository=model_repository,
         var=var,

@@ -133,7 +133,8 @@ PROFILES: tuple[ModelProfile, ...] = (
         _ENCODER,
         profile="cpu",
         about="Token ids in, unit vectors out: NVIDIA's onnxruntime backend serves it, and so does longtail's "
-        "stand-in. For hosts without a GPU.",
+        "stand-in. For hosts without a GPU: OpenVINO computes each version in its own precision.",
+        accelerators=(Accelerator("openvino"),),
     ),
     replace(
         _ENCODER,

@@ -1,29 +1,25 @@
-"""An exported graph and its torch model in, how far apart they are out."""
+"""Two forms of an encoder in, how far apart their vectors are out."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import onnxruntime as ort
-import torch
 from tokenizers import Tokenizer
 
 from longtail_client.contract import Array, Matrix
 from longtail_client.encoder import LENGTH_BUCKETS, TextTokenizer, padded
-from longtail_export.encoder_graph import SentenceEncoder
+from longtail_export.encoder_runtimes import Embed
 
 N_TEXTS = 256
 _BATCH = 16
 
-Embed = Callable[[Array, Array], Matrix]
-
 
 @dataclass(frozen=True, slots=True)
 class Parity:
-    """Cosines between the exported model's vectors and the torch model's, one a text.
+    """Cosines between an exported model's vectors and its reference's, one a text.
 
     Attributes:
         n_texts: Texts compared.
@@ -57,34 +53,12 @@ def parity_texts(tokenizer_path: Path, n_texts: int = N_TEXTS, *, seed: int = 0)
     return [" ".join(random.choice(words, length)) for length in lengths]
 
 
-def torch_embed(encoder: SentenceEncoder) -> Embed:
-    """Wrap the torch model as a function of arrays."""
-
-    def embed(input_ids: Array, attention_mask: Array) -> Matrix:
-        with torch.inference_mode():
-            vectors: Matrix = encoder(torch.from_numpy(input_ids), torch.from_numpy(attention_mask)).numpy()
-            return vectors
-
-    return embed
-
-
-def onnx_embed(path: Path) -> Embed:
-    """Wrap an exported graph as a function of arrays, on ONNX Runtime's CPU provider."""
-    session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
-
-    def embed(input_ids: Array, attention_mask: Array) -> Matrix:
-        vectors: Matrix = session.run(["embedding"], {"input_ids": input_ids, "attention_mask": attention_mask})[0]
-        return vectors
-
-    return embed
-
-
 def measure_parity(reference: Embed, exported: Embed, tokenizer: TextTokenizer, texts: Sequence[str]) -> Parity:
     """Embed each text with both, as served: padded to a bucket, beside neighbours.
 
     Args:
-        reference: The torch model.
-        exported: The graph.
+        reference: What it shall agree with.
+        exported: The export.
         tokenizer: Turns texts into ids.
         texts: What to compare on.
     """

@@ -7,6 +7,7 @@ import re
 import sqlite3
 import unicodedata
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 
 import pyarrow as pa
@@ -34,7 +35,7 @@ def read_movielens(cache: Path) -> tuple[pa.Table, pa.Table]:
     Source: Harper, Konstan, *The MovieLens Datasets* (2015).
     """
     folder = fetch("ml-100k", cache)
-    facts = _film_facts(fetch("film-table", cache) / "movies.db")
+    facts = _film_facts(cache)
     with (folder / "ml-100k.item").open(encoding="utf-8", newline="") as file:
         films = [_film(row, facts) for row in _rows(file)]
     with (folder / "ml-100k.inter").open(encoding="utf-8", newline="") as file:
@@ -48,6 +49,42 @@ def read_movielens(cache: Path) -> tuple[pa.Table, pa.Table]:
         }
     )
     return pa.Table.from_pylist(films, schema=_ITEM_SCHEMA), interactions
+
+
+def other_films(cache: Path) -> list[str]:
+    """Write films of the film table that MovieLens does not have, as MovieLens' own are written.
+
+    They are what an encoder of films is calibrated on: of the same kind as the catalogue, and none of it.
+
+    Args:
+        cache: Folder for what is downloaded.
+
+    Returns:
+        Texts in the table's order, none of them twice.
+    """
+    with (fetch("ml-100k", cache) / "ml-100k.item").open(encoding="utf-8", newline="") as file:
+        known = {_key(spelling) for row in _rows(file) for spelling in _spellings(row[1])}
+    query = (
+        'SELECT Title, Year, Genre, Country, Director, "Cast" FROM omdb WHERE Title IS NOT NULL AND Year IS NOT NULL'
+    )
+    with closing(_film_table(cache)) as connection:
+        films = [
+            {
+                "title": f"{title} ({year})",
+                "genres": _split(genre),
+                "decade": f"{int(year) // 10 * 10}s",
+                "country": _split(country),
+                "director": _split(director),
+                "cast": _split(cast),
+            }
+            for title, year, genre, country, director, cast in connection.execute(query)
+            if _key(title) not in known
+        ]
+    return list(dict.fromkeys(_text(film) for film in films))
+
+
+def _film_table(cache: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"file:{fetch('film-table', cache) / 'movies.db'}?mode=ro", uri=True)
 
 
 _ITEM_SCHEMA = pa.schema(
@@ -105,16 +142,15 @@ def _text(film: Mapping[str, object]) -> str:
     return ". ".join(part for part in parts if part)
 
 
-def _film_facts(database: Path) -> Mapping[tuple[str, int], FilmFacts]:
+def _film_facts(cache: Path) -> Mapping[tuple[str, int], FilmFacts]:
     facts: dict[tuple[str, int], FilmFacts] = {}
-    with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as connection:
+    with closing(_film_table(cache)) as connection:
         query = 'SELECT Title, Year, Director, "Cast", Country FROM omdb WHERE Title IS NOT NULL AND Year IS NOT NULL'
         for title, year, director, cast, country in connection.execute(query):
             facts.setdefault(
                 (_key(title), int(year)),
                 {"director": _split(director), "cast": _split(cast), "country": _split(country)},
             )
-    connection.close()
     return facts
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from transformers import BertConfig, BertModel
 
 from longtail_client.encoder import TextTokenizer
 from longtail_export.catalogue_sources import Tables
-from longtail_export.encoder_export import export_encoder
+from longtail_export.encoder_export import SampleTexts, export_encoder
 from longtail_export.encoder_graph import SentenceEncoder, load_encoder
 from longtail_export.progress import SilentProgress
 from longtail_export.rows import Rows
@@ -47,12 +48,27 @@ def tiny_encoder(tiny_bert_folder: Path) -> SentenceEncoder:
     return load_encoder(tiny_bert_folder)
 
 
+def tiny_samples() -> SampleTexts:
+    """64 texts to find neighbours among, and 64 others to calibrate on."""
+    texts = [
+        " ".join(words)
+        for words in itertools.permutations(("quiet", "drama", "space", "war", "town", "spy", "music", "sea"), 4)
+    ]
+    return SampleTexts(texts[0:640:10], texts[5:640:10])
+
+
 @pytest.fixture(scope="session")
 def model_repository(tiny_bert_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model repository with the tiny encoder published as version 1; tests only read it."""
     repository = tmp_path_factory.mktemp("model_repository")
     export_encoder(
-        tiny_bert_folder, source_name="tiny", model_repository=repository, version=1, progress=SilentProgress()
+        tiny_bert_folder,
+        source_name="tiny",
+        precision="fp32",
+        samples=tiny_samples(),
+        model_repository=repository,
+        version=1,
+        progress=SilentProgress(),
     )
     return repository
 

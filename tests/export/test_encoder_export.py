@@ -3,29 +3,43 @@
 from __future__ import annotations
 
 import copy
+import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from transformers import DistilBertConfig, DistilBertModel
 
 from longtail_client.encoder import TextTokenizer, padded
-from longtail_client.errors import ContractMismatch, ExportRejected
+from longtail_client.errors import ContractMismatch, DataInvalid, ExportRejected
 from longtail_client.manifest import AlreadyPublished, read_manifest, sha256_of, verify_files, write_manifest
 from longtail_client.triton_transport import parse_config
 from longtail_export import encoder_export
-from longtail_export.encoder_export import export_encoder, require_parity
+from longtail_export.encoder_export import SampleTexts, export_encoder, require_parity
 from longtail_export.encoder_graph import SentenceEncoder, write_graph
-from longtail_export.encoder_parity import Parity, onnx_embed, torch_embed
+from longtail_export.encoder_parity import Parity
+from longtail_export.encoder_recipes import Thresholds
+from longtail_export.encoder_report import Report
+from longtail_export.encoder_runtimes import onnx_embed, torch_embed
 from longtail_export.progress import SilentProgress
 from longtail_export.sources import source_sha256
 
+TEXTS = [f"{first} {second} by the sea" for first in ("quiet", "small", "war", "space") for second in "abcdefghij"]
 
-def export(source: Path, repository: Path, version: int = 1) -> tuple[Path, Parity]:
+
+def export(source: Path, repository: Path, version: int = 1, precision: str = "fp32") -> tuple[Path, Report]:
     return export_encoder(
-        source, source_name="tiny", model_repository=repository, version=version, progress=SilentProgress()
+        source,
+        source_name="tiny",
+        precision=precision,
+        samples=SampleTexts(TEXTS, [f"a {text}" for text in TEXTS]),
+        model_repository=repository,
+        version=version,
+        progress=SilentProgress(),
     )
 
 
@@ -35,10 +49,10 @@ def files_below(folder: Path) -> list[str]:
 
 def test_an_export_is_published_with_its_tokenizer_and_manifest(model_repository: Path, tiny_bert_folder: Path) -> None:
     folder = model_repository / "text_encoder" / "1"
-    assert files_below(folder) == ["manifest.json", "model.onnx", "tokenizer.json"]
+    assert files_below(folder) == ["manifest.json", "model.onnx", "report.json", "tokenizer.json"]
     manifest = read_manifest(folder)
     verify_files(folder, manifest["files"])
-    assert sorted(manifest["files"]) == ["model.onnx", "tokenizer.json"]
+    assert sorted(manifest["files"]) == ["model.onnx", "report.json", "tokenizer.json"]
     assert manifest["tokenizer_sha256"] == sha256_of(tiny_bert_folder / "tokenizer.json")
     facts = {name: manifest[name] for name in ("model", "version", "source", "precision", "dim", "max_tokens")}
     assert facts == {
@@ -76,11 +90,62 @@ def test_vectors_of_another_length_are_refused_before_anything_is_published(
     assert files_below(tmp_path) == ["text_encoder/1/manifest.json"]
 
 
-def test_the_manifest_holds_what_the_comparison_measured(model_repository: Path) -> None:
-    parity = read_manifest(model_repository / "text_encoder" / "1")["parity"]
-    assert parity["n_texts"] == 256
-    assert (parity["min_tokens"], parity["max_tokens"]) == (1, 256)
-    assert 0.99999 <= parity["worst_cosine"] <= parity["mean_cosine"] <= 1.000001
+def test_the_report_beside_the_model_holds_what_was_measured_and_asked(model_repository: Path) -> None:
+    report = json.loads((model_repository / "text_encoder" / "1" / "report.json").read_text())
+    assert (report["precision"], report["n_texts"], report["n_catalogue_texts"]) == ("fp32", 256, 64)
+    measured = report["measured"]
+    assert 0.99999 <= measured["worst_cosine"] <= measured["mean_cosine"] <= 1.000001
+    assert measured["neighbour_overlap"] == 1.0
+    assert min(measured["batch_invariance"], measured["padding_invariance"]) > 0.99999
+    assert measured["throughput_ratio"] > 0
+    assert report["thresholds"]["worst_cosine"] == 0.99999
+
+
+def test_an_int8_version_is_the_same_in_any_company_and_says_that_it_is_int8(
+    tiny_bert_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nothing = Thresholds(mean_cosine=0.5, worst_cosine=0.0, neighbour_overlap=0.0)
+    monkeypatch.setitem(encoder_export.RECIPES, "int8", replace(encoder_export.RECIPES["int8"], thresholds=nothing))
+    folder, report = export(tiny_bert_folder, tmp_path, precision="int8")
+    assert report.n_calibration_texts == len(TEXTS)
+    assert min(report.measured.batch_invariance, report.measured.padding_invariance) >= 0.9999
+    assert read_manifest(folder)["precision"] == "int8"
+    operators = {node.op_type for node in onnx.load(folder / "model.onnx").graph.node}
+    assert {"QuantizeLinear", "DequantizeLinear"} <= operators
+    assert "DynamicQuantizeLinear" not in operators
+
+
+def test_a_precision_that_misses_its_recipe_is_not_published_and_the_message_has_the_figures(
+    tiny_bert_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beyond = Thresholds(mean_cosine=0.5, worst_cosine=0.0, neighbour_overlap=1.01)
+    monkeypatch.setitem(encoder_export.RECIPES, "int8", replace(encoder_export.RECIPES["int8"], thresholds=beyond))
+    with pytest.raises(
+        ExportRejected,
+        match=r"int8 misses .*neighbour_overlap 0\.\d+ \(at least 1\.01\).*farthest.*nothing was published",
+    ):
+        export(tiny_bert_folder, tmp_path, precision="int8")
+    assert files_below(tmp_path) == []
+
+
+def test_a_float16_version_keeps_its_interface_and_its_sums_in_float32(tiny_bert_folder: Path, tmp_path: Path) -> None:
+    folder, report = export(tiny_bert_folder, tmp_path, precision="fp16")
+    assert report.measured.worst_cosine > 0.999
+    graph = onnx.load(folder / "model.onnx").graph
+    assert graph.output[0].type.tensor_type.elem_type == onnx.TensorProto.FLOAT
+    weights = {initializer.name: initializer.data_type for initializer in graph.initializer}
+    products = [node for node in graph.node if node.op_type == "MatMul" and node.input[1] in weights]
+    assert len(products) == 12
+    assert {weights[node.input[1]] for node in products} == {onnx.TensorProto.FLOAT16}
+
+
+def test_texts_to_calibrate_on_are_never_those_that_are_scored() -> None:
+    samples = SampleTexts(TEXTS, [*TEXTS, "another", "one more"])
+    assert samples.calibrating() == ["another", "one more"]
+    with pytest.raises(DataInvalid, match="not the catalogue's, got none"):
+        SampleTexts(TEXTS, TEXTS).calibrating()
+    with pytest.raises(DataInvalid, match="at least 32 catalogue texts"):
+        SampleTexts(TEXTS[:31], ["other"])
 
 
 def test_the_published_graph_embeds_as_the_checkpoint(

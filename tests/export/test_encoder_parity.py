@@ -9,7 +9,8 @@ import pytest
 
 from longtail_client.encoder import TextTokenizer
 from longtail_export.encoder_graph import SentenceEncoder, write_graph
-from longtail_export.encoder_parity import measure_parity, onnx_embed, parity_texts, torch_embed
+from longtail_export.encoder_parity import measure_parity, parity_texts
+from longtail_export.encoder_runtimes import onnx_embed, torch_embed
 
 
 def right_of(input_ids: np.ndarray, attention_mask: np.ndarray) -> np.ndarray:

@@ -48,6 +48,7 @@ def built() -> Path:
     """The folder with what `make export` built."""
     needed = [
         "model_repository/text_encoder/1",
+        "model_repository/text_encoder/2",
         "model_repository/generator/1",
         "var/releases/demo-1",
         "var/longtail.db",
@@ -143,7 +144,8 @@ class ExecutionCount:
         seen = None
         while True:
             await asyncio.sleep(0.5)
-            now = await self._transport.executions("text_encoder", "1", timeout_s=5.0)
+            counts = [await self._transport.executions("text_encoder", each, timeout_s=5.0) for each in ("1", "2")]
+            now = (sum(texts for texts, _ in counts), sum(executions for _, executions in counts))
             if now == seen:
                 return now
             seen = now

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import time
 from contextlib import aclosing
@@ -12,13 +13,17 @@ from typing import Any
 
 import httpx
 import numpy as np
+import pytest
 
 from longtail_bento.settings import ServiceSettings
 from longtail_client.encoder import Encoder, TextTokenizer, padded
 from longtail_client.generator import Generator, Sampling
 from longtail_client.testing import EncoderSuite, GeneratorSuite, TransportSuite
+from longtail_client.triton_transport import TritonTransport
 from longtail_export.encoder_graph import load_encoder
-from longtail_export.encoder_parity import parity_texts, torch_embed
+from longtail_export.encoder_parity import parity_texts
+from longtail_export.encoder_recipes import RECIPES
+from longtail_export.encoder_runtimes import openvino_embed, torch_embed
 from longtail_export.sources import fetch
 
 CANCELLED_WITHIN_S = 3.0
@@ -36,14 +41,31 @@ class TestTransportToTriton(TransportSuite):
     """The real gRPC connection."""
 
 
-async def test_triton_and_torch_give_the_same_vectors(encoder: Encoder, built: Path) -> None:
+@pytest.mark.parametrize(("version", "precision"), [("1", "bf16"), ("2", "int8")])
+async def test_triton_gives_each_text_in_company_the_vector_that_export_measured_alone(
+    transport: TritonTransport, built: Path, version: str, precision: str
+) -> None:
+    folder = built / "model_repository" / "text_encoder" / version
+    report = json.loads((folder / "report.json").read_text())
+    assert report["precision"] == precision
+    tokenizer = TextTokenizer(folder / "tokenizer.json")
+    texts = parity_texts(folder / "tokenizer.json", 64, seed=1)
+    measured = openvino_embed(folder / "model.onnx", precision)
+    expected = np.concatenate([measured(*padded([row])) for row in tokenizer(texts)])
+    encoder = await Encoder.connect(transport, tokenizer, version=version)
+    got = await encoder.encode(texts)
+    assert float((expected * got).sum(axis=1).min()) >= report["thresholds"]["batch_invariance"]
+
+
+async def test_triton_and_torch_agree_within_what_the_version_was_asked(encoder: Encoder, built: Path) -> None:
     folder = fetch("minilm-l6", built / "var" / "sources")
     texts = parity_texts(folder / "tokenizer.json", 64, seed=1)
     torch_model = torch_embed(load_encoder(folder))
-    rows = TextTokenizer(folder / "tokenizer.json")(texts)
-    expected = np.concatenate([torch_model(*padded([row])) for row in rows])
-    got = await encoder.encode(texts)
-    assert float((expected * got).sum(axis=1).min()) >= 0.9999
+    expected = np.concatenate([torch_model(*padded([row])) for row in TextTokenizer(folder / "tokenizer.json")(texts)])
+    cosines = (expected * await encoder.encode(texts)).sum(axis=1)
+    asked = RECIPES["bf16"].thresholds
+    assert float(cosines.min()) >= asked.worst_cosine
+    assert float(cosines.mean()) >= asked.mean_cosine
 
 
 async def test_requests_of_like_length_share_executions(encoder: Encoder, execution_count: Any) -> None:

@@ -13,7 +13,7 @@ from longtail_bento.triton.backends.onnxruntime.session import SessionPlan, open
 
 
 def plan_of(config: dict[str, Any], *, kind: str = "CPU", device_id: int = 0, **more: Any) -> SessionPlan:
-    return SessionPlan.from_config({**config, **more}, kind=kind, device_id=device_id)
+    return SessionPlan.from_config({**config, **more}, kind=kind, device_id=device_id, version="3")
 
 
 def parameters(**values: str) -> dict[str, dict[str, str]]:

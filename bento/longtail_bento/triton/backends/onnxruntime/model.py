@@ -37,7 +37,10 @@ class TritonPythonModel:
         path = Path(args["model_repository"]) / args["model_version"] / config["default_model_filename"]
         try:
             plan = SessionPlan.from_config(
-                config, kind=args["model_instance_kind"], device_id=int(args["model_instance_device_id"])
+                config,
+                kind=args["model_instance_kind"],
+                device_id=int(args["model_instance_device_id"]),
+                version=args["model_version"],
             )
             if not path.is_file():
                 raise ValueError(f"unable to find '{path}' for model '{config['name']}'")

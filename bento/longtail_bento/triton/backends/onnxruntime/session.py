@@ -9,6 +9,8 @@ from typing import Any
 
 import onnxruntime as ort
 
+from longtail_bento.triton.backends.onnxruntime.openvino_session import OpenVinoSession
+
 _GRAPH_LEVELS = {
     -1: ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
     1: ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
@@ -40,6 +42,7 @@ class SessionPlan:
         arena_shrinkage: Devices whose arena shrinks after a run, as in ``cpu:0``; empty for none.
         accelerators: Names and options of the execution accelerators, in order.
         device_id: The CUDA device of this instance; None on CPU.
+        precision: What the version says of itself in the parameter ``longtail.<version>.precision``; None if nothing.
         ignored: What the configuration asks for and nobody reads.
     """
 
@@ -52,16 +55,18 @@ class SessionPlan:
     arena_shrinkage: str = ""
     accelerators: tuple[tuple[str, Mapping[str, str]], ...] = ()
     device_id: int | None = None
+    precision: str | None = None
     ignored: tuple[str, ...] = field(default=())
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any], *, kind: str, device_id: int) -> SessionPlan:
+    def from_config(cls, config: Mapping[str, Any], *, kind: str, device_id: int, version: str) -> SessionPlan:
         """Read a model configuration.
 
         Args:
             config: The configuration as Triton hands it over, JSON decoded.
             kind: The instance's ``CPU`` or ``GPU``.
             device_id: The instance's CUDA device, where there is one.
+            version: The version that is loaded.
 
         Raises:
             ValueError: The configuration asks for what this backend cannot honour; the message names it.
@@ -97,6 +102,7 @@ class SessionPlan:
             arena_shrinkage=parameters.get("memory.enable_memory_arena_shrinkage", ""),
             accelerators=tuple((item["name"], dict(item.get("parameters", {}))) for item in chosen),
             device_id=device_id if kind == "GPU" else None,
+            precision=parameters.get(f"longtail.{version}.precision"),
             ignored=tuple(
                 f"parameter '{key}' is read neither here nor by the C++ onnxruntime backend"
                 for key in sorted(parameters)
@@ -130,8 +136,12 @@ def open_session(path: Path, plan: SessionPlan) -> Any:
     if plan.device_id is not None:
         return _open_on_gpu(path, plan, options)
     if set(names) == {"openvino"}:
-        _add_openvino(options, plan.accelerators[0][1])
-        return ort.InferenceSession(path, options)
+        return OpenVinoSession(
+            path,
+            precision=plan.precision,
+            threads=plan.intra_op_threads,
+            parameters=plan.accelerators[0][1],
+        )
     if names:
         raise ValueError(f"unknown Execution Accelerator '{next(n for n in names if n != 'openvino')}' is requested")
     return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
@@ -153,26 +163,6 @@ def _open_on_gpu(path: Path, plan: SessionPlan, options: Any) -> Any:
             f"{ort.get_available_providers()}; install longtail[gpu] or start Triton with --model-config-name=cpu"
         )
     return ort.InferenceSession(path, options, providers=providers)
-
-
-def _add_openvino(options: Any, parameters: Mapping[str, str]) -> None:
-    try:
-        import onnxruntime_ep_openvino as plugin
-    except ImportError as error:
-        raise ValueError(
-            "unknown Execution Accelerator 'openvino' is requested; install longtail[cpu] to have it"
-        ) from error
-    name = plugin.get_ep_name()
-    if not any(device.ep_name == name for device in ort.get_ep_devices()):
-        ort.register_execution_provider_library(name, plugin.get_library_path())
-    devices = [
-        device
-        for device in ort.get_ep_devices()
-        if device.ep_name == name and device.device.type == ort.OrtHardwareDeviceType.CPU
-    ]
-    if not devices:
-        raise ValueError("Execution Accelerator 'openvino' finds no CPU that it supports on this machine")
-    options.add_provider_for_devices(devices, dict(parameters))
 
 
 def _integer(parameters: Mapping[str, str], key: str, default: int) -> int:
