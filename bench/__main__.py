@@ -14,6 +14,7 @@ from dataclasses import asdict
 from rich.console import Console
 from rich.table import Table
 
+from bench.catalogue import bounded_export, export_against_encoder
 from bench.measure import Measurement, encoder_against_peer, executions, generator_against_peer, memory, recommend
 from longtail_bento.processes import require_free_port, stack
 from longtail_bento.settings import ServiceSettings
@@ -36,6 +37,9 @@ def main() -> None:
             say.print(f"  measuring {what} …", style="dim")
             measurements += asyncio.run(run)
         measurements.append(memory())
+        say.print("  measuring exports of a catalogue …", style="dim")
+        measurements += export_against_encoder(settings)
+    measurements += bounded_export(settings)
     table = Table(title=f"longtail on {platform.machine()}, Python {platform.python_version()}", title_justify="left")
     for column in ("what", "measured", "peer", "ratio"):
         table.add_column(column, justify="left" if column == "what" else "right")

@@ -97,9 +97,11 @@ def export_catalogue(
             transport = TritonTransport(triton_url)
             try:
                 encoder = await Encoder.connect(transport, tokenizer, version=encoder_version, timeout_s=timeout_s)
-                await write_fingerprint(encoder, tokenizer, staging)
+                fingerprint = await write_fingerprint(encoder, tokenizer, staging)
                 stored = store_folder(var, model_repository, encoder_version)
                 with VectorStore.opened(stored, encoder.dim, progress) as store:
+                    if not store.keep_up_with(fingerprint):
+                        progress.step("the encoder gives other vectors than it gave; encoding every text again")
                     return await embed_items(
                         staging / "items.parquet",
                         staging / "vectors.npy",

@@ -1,9 +1,9 @@
 """Vectors that an encoder version has given before: digests of texts in, their vectors out, and new ones appended.
 
-A folder a version, ``<version>-<model sha16>-<tokenizer sha16>``, with two files that only ever grow: ``vectors``
-(float32 rows) and ``texts`` (the digest of each row's text). A row counts once its digest is written, and its digest
-is written once its vector is on the disk, so that whatever a kill or a power cut leaves behind the last whole row is
-an unfinished one, and is cut off.
+A folder a version, ``<version>-<model sha16>-<tokenizer sha16>``, has the encoder's fingerprint and two files that only
+ever grow: ``vectors`` (float32 rows) and ``texts`` (the digest of each row's text). A row counts once its digest is
+written, and its digest is written once its vector is on the disk, so that whatever a kill or a power cut leaves behind
+the last whole row is an unfinished one, and is cut off.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from longtail_client.contract import TEXT_ENCODER, Matrix
+from longtail_client.durable import settle
+from longtail_client.fingerprint import FINGERPRINT_FILE, MIN_WORST_COSINE, Fingerprint
 from longtail_client.manifest import read_manifest
 from longtail_export.progress import Progress
 
@@ -96,6 +98,29 @@ class VectorStore:
     def __len__(self) -> int:
         return self._n_rows
 
+    def keep_up_with(self, now: Fingerprint) -> bool:
+        """Forget every vector if the encoder no longer gives such ones.
+
+        Files may be the same and vectors not: a served model's precision and runtime are no part of its version.
+
+        Args:
+            now: What the encoder makes of the probes now.
+
+        Returns:
+            Whether the vectors were kept.
+        """
+        path = self._folder / FINGERPRINT_FILE
+        then = Fingerprint.read(path) if self._n_rows and path.exists() else None
+        if then is not None and then.texts == now.texts and _are_near(then.vectors, now.vectors):
+            return True
+        was_empty = self._n_rows == 0
+        os.ftruncate(self._texts, 0)
+        self._n_rows = self._cut()
+        self._is_indexed = False
+        now.write(path)
+        settle(path)  # before any vector that it vouches for
+        return was_empty
+
     def has(self, digests: Digests) -> npt.NDArray[np.bool_]:
         """Tell which texts have a vector here.
 
@@ -170,6 +195,10 @@ class VectorStore:
         os.lseek(self._texts, 0, os.SEEK_END)
         os.lseek(self._vectors, 0, os.SEEK_END)
         return n_rows
+
+
+def _are_near(some: Matrix, others: Matrix) -> bool:
+    return some.shape == others.shape and bool((some * others).sum(axis=1).min() >= MIN_WORST_COSINE)
 
 
 def _write(descriptor: int, content: bytes) -> None:

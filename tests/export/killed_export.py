@@ -13,10 +13,12 @@ import sys
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 from longtail_client.contract import Array
 from longtail_client.testing import FakeTransport
 from longtail_export import catalogue_export, catalogue_vectors
+from longtail_export.catalogue_fingerprint import write_fingerprint
 from longtail_export.catalogue_sources import read_tables
 from longtail_export.progress import SilentProgress
 
@@ -30,12 +32,13 @@ class Encoding(FakeTransport):
 
     n_texts = 0
     n_requests = 0
+    is_counting = False
 
     async def infer(
         self, model: str, version: str, inputs: Mapping[str, Array], *, timeout_s: float
     ) -> Mapping[str, Array]:
         self.n_requests += 1
-        if job["place"] == f"encode:{self.n_requests}":
+        if self.is_counting and job["place"] == f"encode:{self.n_requests}":
             die()
         self.n_texts += len(inputs["input_ids"])
         return await super().infer(model, version, inputs, timeout_s=timeout_s)
@@ -54,14 +57,18 @@ class Deadly(SilentProgress):
         return super().bar(what, total)
 
 
-async def no_probes(*_: object) -> None:
-    """Leave the fingerprint out, so that every text counted is an item's."""
+async def after_probes(*arguments: Any) -> Any:
+    """Count requests only when the fingerprint is taken."""
+    fingerprint = await write_fingerprint(*arguments)
+    transport.n_texts = transport.n_requests = 0
+    transport.is_counting = True
+    return fingerprint
 
 
 job = json.loads(sys.argv[1])
 transport = Encoding(max_batch_size=64)
 catalogue_export.TritonTransport = lambda url: transport  # type: ignore[assignment, misc]
-catalogue_export.write_fingerprint = no_probes  # type: ignore[assignment]
+catalogue_export.write_fingerprint = after_probes  # type: ignore[attr-defined]
 catalogue_vectors.COMMIT_TEXTS, catalogue_vectors.COMMIT_S = 128, 1e9
 report = catalogue_export.export_catalogue(
     read_tables(Path(job["items"]), Path(job["interactions"])),

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +22,7 @@ from longtail_client.manifest import read_manifest, verify_files
 from longtail_client.testing import FakeTransport
 from longtail_export import catalogue_export, catalogue_vectors
 from longtail_export.catalogue_export import CatalogueReport, export_catalogue
+from longtail_export.catalogue_fingerprint import write_fingerprint
 from longtail_export.catalogue_sources import Tables
 from longtail_export.progress import SilentProgress
 from longtail_export.rows import Rows
@@ -132,13 +134,17 @@ class Counting(FakeTransport):
 
 @pytest.fixture
 def encoder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counting]:
-    """The encoder that `export_catalogue` calls, without the probes of a fingerprint."""
+    """The encoder that `export_catalogue` calls; the probes of the fingerprint are not counted."""
 
-    async def no_probes(*_: object) -> None:
-        """Leave the fingerprint out."""
+    async def uncounted(*arguments: Any) -> Any:
+        n_texts, fails_after = fake.n_texts, fake.fails_after
+        fake.fails_after = 10**9
+        fingerprint = await write_fingerprint(*arguments)
+        fake.n_texts, fake.fails_after = n_texts, fails_after
+        return fingerprint
 
     fake = Counting(max_batch_size=64)
-    monkeypatch.setattr(catalogue_export, "write_fingerprint", no_probes)
+    monkeypatch.setattr(catalogue_export, "write_fingerprint", uncounted)
     monkeypatch.setattr(catalogue_export, "TritonTransport", lambda url: fake)
     return fake
 
@@ -208,6 +214,26 @@ def test_another_version_of_the_encoder_encodes_everything(
     export(tables, "demo", tmp_path, models)
     assert export(tables, "demo-2", tmp_path, models, version="2").n_encoded == 60
     assert export(tables, "demo-3", tmp_path, models, version="1").n_encoded == 0
+
+
+def test_the_same_version_served_otherwise_encodes_everything(
+    tables: Tables, tmp_path: Path, model_repository: Path, encoder: Counting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export(tables, "demo", tmp_path, model_repository)
+    as_before = encoder._vector
+    monkeypatch.setattr(encoder, "_vector", lambda ids: as_before(ids)[::-1])
+    assert export(tables, "demo-2", tmp_path, model_repository).n_encoded == 60
+    np.testing.assert_array_equal(vectors_of(tmp_path, "demo-2"), vectors_of(tmp_path, "demo")[:, ::-1])
+    assert export(tables, "demo-3", tmp_path, model_repository).n_encoded == 0
+
+
+def test_a_little_noise_encodes_nothing_again(
+    tables: Tables, tmp_path: Path, model_repository: Path, encoder: Counting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export(tables, "demo", tmp_path, model_repository)
+    as_before = encoder._vector
+    monkeypatch.setattr(encoder, "_vector", lambda ids: as_before(ids) * np.float32(1 + 1e-5))
+    assert export(tables, "demo-2", tmp_path, model_repository).n_encoded == 0
 
 
 def test_what_was_encoded_before_triton_went_away_is_kept(
