@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import pyarrow.parquet
@@ -63,7 +63,7 @@ class Catalogue:
             item_ids=item_ids,
             titles=items["title"].to_pylist(),
             kinds=items["kind"].to_pylist(),
-            attributes=items.drop_columns(sorted(_SERVED_APART)).to_pylist(),
+            attributes=_Attributes(items.drop_columns(sorted(_SERVED_APART)).combine_chunks()),
             popularity=items["popularity"].to_numpy(),
             popularity_percentile=items["popularity_percentile"].to_numpy(),
             is_tail=items["is_tail"].to_numpy(),
@@ -83,3 +83,26 @@ class Catalogue:
         """
         if item_id not in self.row_of:
             raise UnknownItem(f"the live catalogue has no item '{item_id[:80]}'", field=field)
+
+
+class _Attributes(Sequence[Mapping[str, Any]]):
+    """Attributes by row, kept as columns: as objects, those of a million items take gigabytes."""
+
+    def __init__(self, table: Any) -> None:
+        self._table = table
+
+    def __len__(self) -> int:
+        return int(self._table.num_rows)
+
+    @overload
+    def __getitem__(self, row: int) -> Mapping[str, Any]: ...
+
+    @overload
+    def __getitem__(self, row: slice) -> Sequence[Mapping[str, Any]]: ...
+
+    def __getitem__(self, row: int | slice) -> Mapping[str, Any] | Sequence[Mapping[str, Any]]:
+        if isinstance(row, slice):
+            return _Attributes(self._table.take(list(range(*row.indices(len(self))))))
+        if not -len(self) <= row < len(self):
+            raise IndexError(row)
+        return {name: self._table[name][row].as_py() for name in self._table.column_names}

@@ -74,8 +74,8 @@ def create(
             "one; export it again under another name"
         )
     prompt = write_prompt(
-        pyarrow.parquet.read_table(folder / "items.parquet"),
-        pyarrow.parquet.read_table(folder / "interactions.parquet"),
+        pyarrow.parquet.read_table(folder / "items.parquet", columns=["item_id", "title", "kind", "is_tail"]),
+        pyarrow.parquet.read_table(folder / "interactions.parquet", columns=["user_id", "item_id", "weight"]),
     )
     release = Release(
         name=name,

@@ -38,7 +38,11 @@ def test_vectors_are_unit_rows(catalogue: Catalogue) -> None:
 
 
 def test_attributes_are_what_the_owner_of_the_items_gave(catalogue: Catalogue) -> None:
-    assert catalogue.attributes[9] == {"genres": ["horror"], "year": 1960}
+    assert catalogue.attributes[9] == catalogue.attributes[-11] == {"genres": ["horror"], "year": 1960}
+    assert len(catalogue.attributes) == 20
+    assert [each["year"] for each in catalogue.attributes[3:5]] == [1954, 1955]
+    with pytest.raises(IndexError):
+        catalogue.attributes[20]
 
 
 def test_an_item_is_named_as_the_prompt_names_it(catalogue: Catalogue) -> None:
