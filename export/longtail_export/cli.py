@@ -103,10 +103,14 @@ def generator(
         str, typer.Option(help="A pinned name, a folder with a .gguf or a checkpoint of safetensors, or hf:owner/name.")
     ] = "smollm2-135m",
     engine: Annotated[
-        str, typer.Option(help="What will write: openvino (CPU) or transformers (torch, any device).")
+        str, typer.Option(help="What will write: openvino (CPU), transformers (torch, any device) or vllm (GPU).")
     ] = "openvino",
     precision: Annotated[
         str | None, typer.Option(help="int8, bf16 or fp32; by default int8 for openvino and bf16 for the others.")
+    ] = None,
+    served_at: Annotated[
+        Path | None,
+        typer.Option(help="For vllm: where the server will find the model repository, as /models in a container."),
     ] = None,
     version: Version = 1,
     model_repository: Repository = Path("model_repository"),
@@ -116,6 +120,8 @@ def generator(
     """Convert the generator for an engine, and publish it once it writes as its source does.
 
     Example: longtail export generator --source smollm2-135m --engine openvino --precision int8 --version 1
+
+    For NVIDIA's vLLM backend: longtail export generator --engine vllm --version 2 --served-at /models
     """
     from longtail_client.manifest import read_manifest
     from longtail_export.generator_export import export_generator
@@ -129,6 +135,7 @@ def generator(
         source_name=source,
         engine=engine,
         precision=precision,
+        served_at=served_at,
         model_repository=model_repository,
         version=version,
         progress=progress,

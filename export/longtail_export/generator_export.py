@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from longtail_client.contract import GENERATOR
@@ -19,6 +19,7 @@ from longtail_export.sources import source_sha256
 ENGINES: Mapping[str, tuple[str, ...]] = {
     "openvino": ("int8", "bf16", "fp32"),
     "transformers": ("bf16", "fp32"),
+    "vllm": ("bf16", "fp32"),
 }
 """What each engine can compute in, its default first."""
 
@@ -32,6 +33,7 @@ def export_generator(
     model_repository: Path,
     version: int,
     progress: Progress,
+    served_at: PurePath | None = None,
 ) -> Path:
     """Convert, compare with the source, publish, and name the version in the model's configurations.
 
@@ -43,6 +45,8 @@ def export_generator(
         model_repository: Triton's model repository.
         version: The version to publish, 1 or more.
         progress: Hears of each step.
+        served_at: Where the server will find the model repository, if elsewhere than here. Engine 'vllm' alone asks,
+            since its backend wants an absolute path to the checkpoint.
 
     Returns:
         The published folder.
@@ -56,8 +60,13 @@ def export_generator(
     checkpoint = read_source(source)
     target = model_repository / GENERATOR.name / str(version)
     with publishing(target) as folder:
-        write = _write_openvino if engine == "openvino" else _write_transformers
-        facts = write(checkpoint, folder, precision, progress)
+        if engine == "openvino":
+            facts = _write_openvino(checkpoint, folder, precision, progress)
+        elif engine == "transformers":
+            facts = _write_transformers(checkpoint, folder, precision, progress)
+        else:
+            served_from = (served_at or model_repository.absolute()) / GENERATOR.name / str(version)
+            facts = _write_vllm(checkpoint, folder, precision, progress, served_from)
         write_manifest(
             folder,
             {
@@ -102,4 +111,18 @@ def _write_transformers(source: GeneratorSource, folder: Path, precision: str, p
         "computes": f"{precision}, weights and cache too",
         "continuation_kept": kept,
         "tokenizer_sha256": sha256_of(folder / "tokenizer.json"),
+    }
+
+
+def _write_vllm(
+    source: GeneratorSource, folder: Path, precision: str, progress: Progress, served_from: PurePath
+) -> dict[str, Any]:
+    from longtail_export.generator_vllm import CHECKPOINT, write_vllm
+
+    kept = write_vllm(source, folder, served_from=served_from, precision=precision, progress=progress)
+    return {
+        "computes": f"{precision}, weights and cache too",
+        "continuation_kept": kept,
+        "tokenizer_sha256": sha256_of(folder / CHECKPOINT / "tokenizer.json"),
+        "served_from": str(served_from),
     }

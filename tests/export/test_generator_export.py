@@ -92,9 +92,10 @@ def test_float32_weights_are_those_of_the_source(tiny_llama: Path, tmp_path: Pat
 
 def test_each_engine_has_a_default_precision(tiny_llama: Path, tmp_path: Path) -> None:
     assert read_manifest(export(tiny_llama, tmp_path))["precision"] == "bf16"
-    assert {engine: known[0] for engine, known in ENGINES.items() if engine != "vllm"} == {
+    assert {engine: known[0] for engine, known in ENGINES.items()} == {
         "openvino": "int8",
         "transformers": "bf16",
+        "vllm": "bf16",
     }
 
 
@@ -137,6 +138,7 @@ def test_a_model_that_goes_on_differently_is_not_published(
     [
         ("onnx", None, r"expected an engine of \['openvino', 'transformers'.*\], got 'onnx'"),
         ("transformers", "int8", r"engine 'transformers': expected a precision of \['bf16', 'fp32'\], got 'int8'"),
+        ("vllm", "int8", r"engine 'vllm': expected a precision of \['bf16', 'fp32'\], got 'int8'"),
         ("openvino", "int4", r"engine 'openvino': expected a precision of \['int8', 'bf16', 'fp32'\], got 'int4'"),
         ("openvino", "", r"engine 'openvino': expected a precision of .*, got ''"),
     ],
@@ -233,7 +235,7 @@ def layers_that_forget(folder: Path, tiny_llama: Path) -> None:
     (folder / "config.json").write_text(json.dumps(config | changed))
 
 
-@pytest.mark.parametrize("engine", ["openvino", "transformers"])
+@pytest.mark.parametrize("engine", ["openvino", "transformers", "vllm"])
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
