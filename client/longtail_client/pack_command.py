@@ -68,7 +68,7 @@ def unpack(
         _console.print(f"published {folder}")
     for folder in done.reused:
         _console.print(f"found the same at {folder}")
-    _console.print(f"{done.release} is {done.place}; `longtail export config` names its versions for Triton")
+    _console.print(f"{done.release} is {done.place}; `longtail export config` makes Triton serve its versions")
 
 
 @contextmanager

@@ -18,9 +18,10 @@ from longtail_client.release import (
     Release,
     Weights,
     prompt_sha256,
+    read_release,
     releases_folder,
 )
-from longtail_client.release_state import changing_state, write_state
+from longtail_client.release_state import changing_state, read_state, write_state
 from longtail_export.release_prompt import write_prompt
 
 DEFAULT_WEIGHTS = Weights(description=1.0, steer=2.0, interest=1.0, popularity=0.25)
@@ -88,9 +89,18 @@ def create(
         weights=DEFAULT_WEIGHTS,
     )
     target = releases_folder(var) / name
-    with publishing(target) as staging:
-        (staging / RELEASE_FILE).write_text(release.model_dump_json(indent=2) + "\n")
+    if not _was_interrupted(release, var):
+        with publishing(target) as staging:
+            (staging / RELEASE_FILE).write_text(release.model_dump_json(indent=2) + "\n")
     with changing_state(var) as state:
         staged = state.stage(name)
         write_state(var, staged if staged.live else staged.promote(name))
     return target / RELEASE_FILE
+
+
+def _was_interrupted(release: Release, var: Path) -> bool:
+    """Tell whether the same release was published before, by a command that did not live to give it a place."""
+    if not (releases_folder(var) / release.name).exists() or read_state(var).place_of(release.name) is not None:
+        return False
+    there = read_release(var, release.name)
+    return there.model_copy(update={"created_at": release.created_at}) == release

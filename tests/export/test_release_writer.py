@@ -14,7 +14,7 @@ from longtail_client.manifest import AlreadyPublished, publishing, read_manifest
 from longtail_client.release import read_release
 from longtail_client.release_state import read_state
 from longtail_client.testing import FakeTransport
-from longtail_export import catalogue_export
+from longtail_export import catalogue_export, release_writer
 from longtail_export.catalogue_export import export_catalogue
 from longtail_export.catalogue_sources import Tables
 from longtail_export.progress import SilentProgress
@@ -100,6 +100,29 @@ def test_a_name_is_given_once(var: Path, repository: Path) -> None:
     with pytest.raises(AlreadyPublished, match="demo-1 exists"):
         create_release("demo-1", var, repository)
     assert path.read_text() == before
+
+
+def test_a_release_that_was_killed_before_it_had_a_place_gets_one_when_it_is_created_again(
+    var: Path, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as killed:
+        killed.setattr(release_writer, "changing_state", lambda _var: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            create_release("demo-1", var, repository)
+    assert read_state(var).place_of("demo-1") is None
+    before = (var / "releases" / "demo-1" / "release.json").read_bytes()
+    path = create_release("demo-1", var, repository)
+    assert path.read_bytes() == before
+    assert read_state(var).live == "demo-1"
+
+
+def test_a_release_without_a_place_is_not_taken_for_another_of_its_name(var: Path, repository: Path) -> None:
+    create_release("demo-1", var, repository)
+    (var / "releases" / "state.json").unlink()
+    shutil.copytree(repository / "generator" / "2", repository / "generator" / "3")
+    with pytest.raises(AlreadyPublished, match="demo-1 exists"):
+        create_release("demo-1", var, repository, generator_version="3")
+    assert read_release(var, "demo-1").generator.version == "2"
 
 
 def test_a_catalogue_of_another_encoder_is_refused_with_both_versions(var: Path, repository: Path) -> None:

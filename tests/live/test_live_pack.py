@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,10 +17,8 @@ LONGTAIL = [sys.executable, "-c", "from longtail_client.cli import main; main()"
 
 @pytest.fixture
 def there(settings: ServiceSettings, fresh_ports: dict[str, int], tmp_path: Path) -> ServiceSettings:
-    """A machine to deploy on: Triton's configurations, and nothing that was built."""
-    models = tmp_path / "model_repository"
-    shutil.copytree(settings.model_repository, models, ignore=shutil.ignore_patterns("[0-9]*"))
-    update = {**fresh_ports, "var": tmp_path / "var", "model_repository": models}
+    """A machine to deploy on, where nothing is yet."""
+    update = {**fresh_ports, "var": tmp_path / "var", "model_repository": tmp_path / "model_repository"}
     return settings.model_copy(update=update)
 
 
@@ -45,8 +42,12 @@ def test_a_release_is_built_here_and_served_there(
     done = run("release", "unpack", str(packed), "--json", settings=there)
     assert done.returncode == 0, done.stderr
     assert len(json.loads(done.stdout)["published"]) == 4
-    for arguments in (("verify", "demo-1"), ("promote", "demo-1")):
-        done = run("release", *arguments, settings=there)
+    for arguments in (
+        ("export", "config"),
+        ("release", "verify", "demo-1"),
+        ("release", "promote", "demo-1"),
+    ):
+        done = run(*arguments, settings=there)
         assert done.returncode == 0, done.stderr
     wish = ("--item", "100", "--item", "56", "--url", f"http://127.0.0.1:{there.port}", "--json")
     done = run("up", "--", *LONGTAIL, "recommend", *wish, settings=there)
