@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
@@ -13,11 +11,11 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from longtail_bento import metrics, pipeline
+from longtail_bento import metrics
+from longtail_bento.answering import Answering
 from longtail_bento.clock import Clock
 from longtail_bento.edge import Edge, problem, problem_of, request_id_var
-from longtail_bento.interactions import Interactions
-from longtail_bento.releases import LiveRelease
+from longtail_bento.release_overview import overview
 from longtail_bento.settings import ServiceSettings
 from longtail_bento.status import Status
 from longtail_bento.wire import (
@@ -28,20 +26,21 @@ from longtail_bento.wire import (
     Problem,
     RecommendRequest,
     RecommendResponse,
+    ReleasesResponse,
     SearchRequest,
     SearchResponse,
 )
 from longtail_client.errors import InvalidRequest, LongtailError, MalformedBody
-
-_log = logging.getLogger("longtail")
+from longtail_client.release_report import Thresholds
 
 _POSTED = frozenset({"/recommend", "/describe", "/search", "/encode"})
+_READ = frozenset({"/release"})
 _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"model": Problem, "description": meaning}
     for status, meaning in (
         (400, "The body is not JSON"),
-        (404, "No such user or item"),
+        (404, "No such user, item or release"),
         (413, "The body is too large"),
         (415, "The body must be application/json"),
         (422, "A field is not as it should be"),
@@ -50,14 +49,6 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
         (504, "The time ran out"),
     )
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Serving:
-    """What the doors answer from, once the service has started."""
-
-    live: LiveRelease
-    interactions: Interactions
 
 
 class HttpDoor:
@@ -69,7 +60,8 @@ class HttpDoor:
 
     def __init__(self, settings: ServiceSettings) -> None:
         self._settings = settings
-        self._serving: Serving | None = None
+        self._thresholds = Thresholds()
+        self._answering: Answering | None = None
         self.app = FastAPI(
             title="longtail",
             description="Recommendations from the long tail of a catalogue.",
@@ -80,18 +72,18 @@ class HttpDoor:
         )
         self._add_routes()
         self._add_problems()
-        self.app.add_middleware(Edge, max_body_bytes=settings.max_body_bytes, endpoints=_POSTED)
+        self.app.add_middleware(Edge, max_body_bytes=settings.max_body_bytes, endpoints=_POSTED | _READ)
 
-    def open(self, serving: Serving) -> None:
+    def open(self, answering: Answering) -> None:
         """Begin to answer."""
-        self._serving = serving
+        self._answering = answering
 
     @property
-    def serving(self) -> Serving:
+    def answering(self) -> Answering:
         """What the door answers from."""
-        if self._serving is None:
+        if self._answering is None:
             raise RuntimeError("the service answers before it has started")
-        return self._serving
+        return self._answering
 
     def _clock(self, deadline_ms: int | None = None) -> Clock:
         return Clock(deadline_ms or self._settings.default_deadline_ms)
@@ -100,14 +92,9 @@ class HttpDoor:
         @self.app.post("/recommend", response_model_exclude_none=True)
         async def recommend(request: RecommendRequest) -> RecommendResponse:
             """Recommend items of the long tail to a user, or for a history."""
-            serving = self.serving
             clock = self._clock(request.deadline_ms)
-            answer = await pipeline.recommend(
-                request, serving.live, serving.interactions, clock, request_id=request_id_var.get()
-            )
+            answer = await self.answering.recommend(request, clock, request_id=request_id_var.get())
             metrics.observe_stages("recommend", answer.timings_ms.model_dump(), answer.degraded)
-            for stage, reason in clock.failures.items():
-                _log.warning("request %s did without %s: %s", answer.request_id, stage, reason)
             for description in answer.descriptions:
                 metrics.DESCRIPTIONS.labels(description.source).inc()
             return answer
@@ -115,41 +102,41 @@ class HttpDoor:
         @self.app.post("/describe")
         async def describe(request: DescribeRequest) -> DescribeResponse:
             """Have the generator describe items that a user would like."""
-            serving = self.serving
             clock = self._clock(request.deadline_ms)
-            answer = await pipeline.describe(
-                request, serving.live, serving.interactions, clock, request_id=request_id_var.get()
-            )
+            answer = await self.answering.describe(request, clock, request_id=request_id_var.get())
             metrics.observe_stages("describe", answer.timings_ms)
             return answer
 
         @self.app.post("/search", response_model_exclude_none=True)
         async def search(request: SearchRequest) -> SearchResponse:
             """Find the items nearest to a text."""
-            answer = await pipeline.search(request, self.serving.live, self._clock(), request_id=request_id_var.get())
+            answer = await self.answering.search(request, self._clock(), request_id=request_id_var.get())
             metrics.observe_stages("search", answer.timings_ms)
             return answer
 
         @self.app.post("/encode")
         async def encode(request: EncodeRequest) -> EncodeResponse:
             """Embed texts with the live release's encoder."""
-            live = self.serving.live
             clock = self._clock()
-            with clock.stage("encode"):
-                encoder = await live.encoder(timeout_s=clock.left_s())
-                vectors = await encoder.encode(request.texts, timeout_s=clock.left_s())
+            answer = await self.answering.encode(request, clock)
             metrics.observe_stages("encode", clock.finished_ms("encode"))
-            return EncodeResponse(vectors=vectors.tolist(), release=live.release.name)
+            return answer
+
+        @self.app.get("/release")
+        async def release() -> ReleasesResponse:
+            """Say what is serving: versions, hashes, fingerprints, and what releases on trial showed."""
+            return overview(self.answering.releases, self.answering.trials, self._thresholds)
 
         @self.app.get("/", include_in_schema=False)
         async def index() -> dict[str, Any]:
-            return {"service": "longtail", "release": self.serving.live.release.name, "documentation": "/docs.json"}
+            return {"service": "longtail", "release": self.answering.releases.live.name, "documentation": "/docs.json"}
 
         @self.app.api_route("/{path:path}", methods=_METHODS, include_in_schema=False)
         async def elsewhere(path: str) -> None:
             """Answer in our own words what BentoML would answer in its own."""
-            if f"/{path}" in _POSTED:
-                raise HTTPException(405, f"expected POST on /{path}", headers={"Allow": "POST"})
+            for method, paths in (("POST", _POSTED), ("GET", _READ)):
+                if f"/{path}" in paths:
+                    raise HTTPException(405, f"expected {method} on /{path}", headers={"Allow": method})
             raise HTTPException(404, f"there is nothing at /{path[:80]}; see /docs.json")
 
     def _add_problems(self) -> None:

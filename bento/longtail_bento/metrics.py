@@ -14,6 +14,14 @@ STAGE_SECONDS = Histogram(
 )
 DEGRADED = Counter("longtail_degraded_total", "Recommendations made without a stage.", ["stage"])
 DESCRIPTIONS = Counter("longtail_descriptions_total", "Descriptions that were searched with, by source.", ["source"])
+ANSWERS = Counter(
+    "longtail_release_answers_total",
+    "Requests by the release that they were given to.",
+    ["release", "place", "outcome"],
+)
+REFUSALS = Counter(
+    "longtail_release_refusals_total", "Attempts to load a release that ended in a new reason.", ["release"]
+)
 FINGERPRINT_WORST_COSINE = Gauge(
     "longtail_fingerprint_worst_cosine",
     "Worst cosine of the probes to the vectors that the index was built with, when last compared.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import socket
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx
+from pydantic import SecretStr
 
 from longtail_bento.settings import ServiceSettings
 from longtail_bento.triton.ending import end_group
@@ -130,6 +132,8 @@ def stack(
     Raises:
         OperatorError: A port is taken, or a process did not come up.
     """
+    if settings.triton_admin_key is None:
+        settings = settings.model_copy(update={"triton_admin_key": SecretStr(secrets.token_hex(16))})
     ports = [settings.triton_http_port, settings.triton_grpc_port, settings.triton_metrics_port]
     for port in ports if triton_only else [*ports, settings.port]:
         require_free_port(settings.host if port == settings.port else "127.0.0.1", port)

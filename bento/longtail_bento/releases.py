@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 
 from longtail_bento.catalogue import Catalogue
 from longtail_bento.retriever import OnnxRetriever, Retriever
@@ -34,6 +35,12 @@ class LiveRelease:
         fingerprint: What the encoder made of the probes when the index was built.
         transport: The way to Triton.
         settings: Time limits.
+
+    Attributes:
+        in_flight: Requests that hold it.
+        comparison: What the last comparison with its fingerprint measured; None before the first.
+        compared_at: When that was.
+        mismatch: What moved, while Triton's vectors are not those of the index.
     """
 
     def __init__(
@@ -49,6 +56,9 @@ class LiveRelease:
         self.release = release
         self.catalogue = catalogue
         self.retriever = retriever
+        self.name = release.name
+        self.in_flight = 0
+        self.compared_at: datetime | None = None
         self.comparison: Comparison | None = None
         self.mismatch: str | None = None
         self._tokenizer = tokenizer
@@ -57,6 +67,11 @@ class LiveRelease:
         self._settings = settings
         self._encoder: Encoder | None = None
         self._generator: Generator | None = None
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether Triton's vectors were those of the index when they were last compared."""
+        return self.comparison is not None and self.mismatch is None
 
     async def encoder(self, *, timeout_s: float) -> Encoder:
         """Return the release's encoder.
@@ -95,6 +110,7 @@ class LiveRelease:
         try:
             encoder = await self._connected_encoder(timeout_s=timeout_s)
             comparison = await compare_fingerprint(encoder, self._tokenizer, self._fingerprint, in_flight=in_flight)
+            self.compared_at = datetime.now(UTC)
             if not comparison.matches:
                 self.comparison = comparison
                 raise ReleaseInvalid(await asyncio.to_thread(self._what_moved, comparison))

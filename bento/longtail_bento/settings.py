@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from longtail_client.settings import ClientSettings
 
@@ -41,6 +41,11 @@ class ServiceSettings(ClientSettings):
     triton_http_port: int = Field(default=8000, ge=1, le=65535, description="Triton's HTTP port, on loopback.")
     triton_grpc_port: int = Field(default=8001, ge=1, le=65535, description="Triton's gRPC port, on loopback.")
     triton_metrics_port: int = Field(default=8002, ge=1, le=65535, description="Triton's metrics port, on loopback.")
+    triton_admin_key: SecretStr | None = Field(
+        default=None,
+        description="Key of Triton's model control; `longtail up` makes one at each start. Without it only those "
+        "versions can be served that Triton loads of its own accord.",
+    )
     profile: str = Field(
         default="cpu",
         pattern="^(cpu|gpu)$",
@@ -63,6 +68,12 @@ class ServiceSettings(ClientSettings):
         description="Milliseconds a recommendation may take when the caller sets none.",
     )
 
+    shadow_share: float = Field(
+        default=1.0,
+        ge=0,
+        le=1,
+        description="Part of the requests that the shadow release answers too. Less costs the models less.",
+    )
     fingerprint_every_s: float = Field(
         default=60.0,
         gt=0,
@@ -80,4 +91,6 @@ class ServiceSettings(ClientSettings):
         values["var"] = self.var.absolute()
         values["model_repository"] = self.model_repository.absolute()
         values["triton_grpc"] = f"127.0.0.1:{self.triton_grpc_port}"
+        if self.triton_admin_key is not None:
+            values["triton_admin_key"] = self.triton_admin_key.get_secret_value()
         return {f"LONGTAIL_{name.upper()}": str(value) for name, value in values.items() if value is not None}

@@ -29,6 +29,7 @@ TABLE: dict[type[errors.LongtailError], Status] = {
     errors.UnsupportedMediaType: Status(415, "INVALID_ARGUMENT", "The body must be application/json"),
     errors.UnknownUser: Status(404, "NOT_FOUND", "No such user"),
     errors.UnknownItem: Status(404, "NOT_FOUND", "No such item"),
+    errors.UnknownRelease: Status(404, "NOT_FOUND", "No such release"),
     errors.NothingToRecommend: Status(404, "NOT_FOUND", "Nothing is left to recommend"),
     errors.CallerError: Status(400, "INVALID_ARGUMENT", "The request cannot be answered"),
     errors.ModelUnavailable: Status(503, "UNAVAILABLE", "A model does not answer"),

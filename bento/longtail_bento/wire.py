@@ -7,10 +7,14 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from longtail_bento.domain import Interaction
+from longtail_client.release_report import ReleaseReport
 
 _Id = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 _Sentence = Annotated[str, StringConstraints(min_length=1, max_length=300, pattern=r"\S")]
 _Text = Annotated[str, StringConstraints(min_length=1, max_length=4000, pattern=r"\S")]
+
+
+_RELEASE = "A release in service to ask, staged ones too; the default is the live one, or the user's canary."
 
 
 class _Request(BaseModel):
@@ -42,6 +46,7 @@ class DescribeRequest(_Request):
     steer: list[_Sentence] = Field(default=[], max_length=8, description="The user's wishes, oldest first.")
     seed: int | None = Field(default=None, ge=0, le=2**53, description="Start of the generator's random numbers.")
     deadline_ms: int | None = Field(default=None, ge=1, le=60_000, description="Milliseconds that the answer may take.")
+    release: _Id | None = Field(default=None, description=_RELEASE)
 
     @model_validator(mode="after")
     def _whose_taste(self) -> Self:
@@ -79,12 +84,14 @@ class SearchRequest(_Request):
     text: _Text
     k: int = Field(default=10, ge=1, le=100, description="Items to return.")
     tail_only: bool = Field(default=True, description="Whether the most popular fifth of the catalogue is left out.")
+    release: _Id | None = Field(default=None, description="A release in service to ask; the default is the live one.")
 
 
 class EncodeRequest(_Request):
     """Texts to embed."""
 
     texts: list[_Text] = Field(min_length=1, max_length=256)
+    release: _Id | None = Field(default=None, description="A release in service to ask; the default is the live one.")
 
 
 class DescriptionOut(BaseModel):
@@ -162,6 +169,46 @@ class EncodeResponse(BaseModel):
 
     vectors: list[list[float]]
     release: str
+
+
+class FingerprintOut(BaseModel):
+    """How Triton's vectors of the probes compare with those that the index was built with."""
+
+    worst_cosine: float
+    mean_cosine: float
+    compared_at: str
+    mismatch: str | None = Field(description="What moved; none while they agree.")
+
+
+class ReleaseOut(BaseModel):
+    """One release: where it is, what it pins, how it fares."""
+
+    release: str
+    place: str | None = Field(description="live, previous, canary, shadow or staged.")
+    percent: float | None = Field(description="Share of the users that a canary serves.")
+    status: Literal["serving", "loaded", "loading", "refused", "waiting", "leaving"]
+    reason: str | None = Field(description="Why it is refused.")
+    encoder_version: str | None = None
+    encoder_sha256: str | None = None
+    tokenizer_sha256: str | None = None
+    generator_version: str | None = None
+    catalogue: str | None = None
+    n_items: int | None = None
+    dim: int | None = None
+    index_sha256: str | None = None
+    prompt_sha256: str | None = None
+    in_flight: int | None = Field(default=None, description="Requests that hold it now.")
+    fingerprint: FingerprintOut | None = None
+    report: ReleaseReport | None = Field(default=None, description="What it showed in shadow and on canary.")
+    objections: list[str] | None = Field(default=None, description="What speaks against promoting it.")
+
+
+class ReleasesResponse(BaseModel):
+    """What is serving."""
+
+    release: str = Field(description="The release that serves the users.")
+    revision: int = Field(description="Revision of the state file that is followed.")
+    releases: list[ReleaseOut]
 
 
 class Problem(BaseModel):

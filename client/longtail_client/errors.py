@@ -8,6 +8,7 @@
     |   |-- UnsupportedMediaType  the body is declared as something else than JSON
     |   |-- UnknownUser           no interaction of this user is stored
     |   |-- UnknownItem           the live catalogue has no such item
+    |   |-- UnknownRelease        no release of this name can be asked now
     |   `-- NothingToRecommend    the user has seen everything that was asked for
     |-- Unavailable               the caller waits and tries again
     |   |-- ModelUnavailable      Triton, or one of its models, does not answer
@@ -15,6 +16,7 @@
     |-- DeadlineExceeded          the caller allows more time, or asks for less
     `-- OperatorError             whoever deploys mends what is deployed
         |-- ContractMismatch      a tensor or a model config is not what contract.py declares
+        |-- ModelNotLoaded        Triton could not load a version of a model, or may not be told to
         |-- ReleaseInvalid        a release names parts that are missing, changed or do not fit together
         |-- TransitionRefused     a release cannot go from where it is to where it was told to
         |-- PackInvalid           a packed release is damaged, or is not one
@@ -73,6 +75,10 @@ class UnknownItem(CallerError):
     """The live catalogue has no such item."""
 
 
+class UnknownRelease(CallerError):
+    """No release of this name can be asked now."""
+
+
 class NothingToRecommend(CallerError):
     """The user has seen everything that was asked for."""
 
@@ -108,6 +114,10 @@ class OperatorError(LongtailError):
 
 class ContractMismatch(OperatorError):
     """A tensor or a model config differs from what ``contract.py`` declares."""
+
+
+class ModelNotLoaded(OperatorError):
+    """Triton could not load a version of a model, or may not be told to."""
 
 
 class ReleaseInvalid(OperatorError):

@@ -9,7 +9,7 @@ import asyncio
 import json
 import re
 import zlib
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -28,7 +28,7 @@ from longtail_client.contract import (
     check_tensor,
 )
 from longtail_client.encoder import Encoder
-from longtail_client.errors import ContractMismatch, DeadlineExceeded, ModelUnavailable
+from longtail_client.errors import ContractMismatch, DeadlineExceeded, ModelNotLoaded, ModelUnavailable
 from longtail_client.generator import Generator, Sampling
 from longtail_client.transport import Transport
 
@@ -46,6 +46,12 @@ class FakeTransport:
         lines: What the generator writes, one text after another, over and over.
         max_batch_size: Of both models; 0 makes the generator one without a batch dimension, as vLLM's is.
         delay_s: Seconds before each answer, and between two pieces of a stream.
+
+    Attributes:
+        served: Versions of each model that answer. Each version of the encoder has vectors of its own.
+        loadable: Versions that `serve_versions` can load.
+        loads: Each call of `serve_versions`.
+        down: Whether nothing answers.
     """
 
     def __init__(
@@ -61,6 +67,9 @@ class FakeTransport:
         self.max_batch_size = max_batch_size
         self.delay_s = delay_s
         self.down = False
+        self.served = {name: {FAKE_VERSION} for name in (TEXT_ENCODER.name, GENERATOR.name)}
+        self.loadable = {name: {FAKE_VERSION} for name in self.served}
+        self.loads: list[tuple[str, tuple[str, ...]]] = []
         self.calls: list[tuple[str, dict[str, tuple[int, ...]]]] = []
         self.cancelled = 0
 
@@ -74,7 +83,7 @@ class FakeTransport:
             check_tensor(model, spec, inputs[spec.name], batched=True)
         await self._pass_time(model, timeout_s)
         rows = zip(inputs["input_ids"], inputs["attention_mask"], strict=True)
-        return {"embedding": np.stack([self._vector(ids[mask == 1]) for ids, mask in rows])}
+        return {"embedding": np.stack([self._vector(ids[mask == 1], version) for ids, mask in rows])}
 
     async def stream(
         self, model: str, version: str, inputs: Mapping[str, Array], *, timeout_s: float
@@ -112,10 +121,28 @@ class FakeTransport:
             backend="fake",
             max_batch_size=self.max_batch_size,
             decoupled=spec.decoupled,
-            versions=(FAKE_VERSION,),
+            versions=tuple(sorted(self.served[model])),
             inputs=spec.inputs,
             outputs=outputs,
         )
+
+    async def served_versions(self, model: str, *, timeout_s: float) -> tuple[str, ...]:
+        """See `Transport.served_versions`."""
+        await self._pass_time(model, timeout_s)
+        if self.down or not self.served[model]:
+            raise ModelUnavailable(f"{model}: the fake is down, or serves none")
+        return tuple(sorted(self.served[model]))
+
+    async def serve_versions(self, model: str, versions: Sequence[str], *, timeout_s: float) -> None:
+        """See `Transport.serve_versions`."""
+        if self.down:
+            raise ModelUnavailable(f"{model}: the fake is down")
+        await self._pass_time(model, timeout_s)
+        self.loads.append((model, tuple(versions)))
+        broken = set(versions) - self.loadable[model]
+        if broken:
+            raise ModelNotLoaded(f"{model} version {', '.join(sorted(broken))}: the fake cannot load it")
+        self.served[model] = set(versions)
 
     async def close(self) -> None:
         """See `Transport.close`."""
@@ -123,8 +150,8 @@ class FakeTransport:
     def _check(self, spec: ModelSpec, model: str, version: str) -> None:
         if self.down:
             raise ModelUnavailable(f"{model} version {version}: the fake is down")
-        if model != spec.name or version != FAKE_VERSION:
-            raise ModelUnavailable(f"{model} version {version}: the fake has {spec.name} version {FAKE_VERSION}")
+        if model != spec.name or version not in self.served[spec.name]:
+            raise ModelUnavailable(f"{model} version {version}: the fake has {spec.name} {self.served[spec.name]}")
 
     def _note(self, model: str, inputs: Mapping[str, Array]) -> None:
         self.calls.append((model, {name: array.shape for name, array in inputs.items()}))
@@ -135,10 +162,10 @@ class FakeTransport:
             raise DeadlineExceeded(f"{model}: the fake takes {self.delay_s} s, {timeout_s} s were allowed")
         await asyncio.sleep(self.delay_s)
 
-    def _vector(self, ids: Array) -> Matrix:
+    def _vector(self, ids: Array, version: str = FAKE_VERSION) -> Matrix:
         total = np.zeros(self.dim)
         for token in ids.tolist():
-            total += _token_vector(token, self.dim)
+            total += _token_vector(f"{token}" if version == FAKE_VERSION else f"{token} in {version}", self.dim)
         return np.asarray(total / max(float(np.linalg.norm(total)), 1e-9), dtype=np.float32)
 
     def _texts(self, texts: list[str]) -> dict[str, Array]:
@@ -147,8 +174,8 @@ class FakeTransport:
 
 
 @cache
-def _token_vector(token: int, dim: int) -> npt.NDArray[np.float64]:
-    return np.random.default_rng(zlib.crc32(str(token).encode())).standard_normal(dim)
+def _token_vector(token: str, dim: int) -> npt.NDArray[np.float64]:
+    return np.random.default_rng(zlib.crc32(token.encode())).standard_normal(dim)
 
 
 class EncoderSuite:
@@ -226,6 +253,16 @@ class TransportSuite:
         config = await transport.model_config(GENERATOR.name, FAKE_VERSION, timeout_s=5.0)
         assert config.decoupled
         assert {tensor.name for tensor in config.inputs} == {tensor.name for tensor in GENERATOR.inputs}
+
+    async def test_what_is_served_is_listed(self, transport: Transport) -> None:
+        for model in (TEXT_ENCODER.name, GENERATOR.name):
+            assert FAKE_VERSION in await transport.served_versions(model, timeout_s=5.0)
+
+    async def test_a_version_that_cannot_be_loaded_leaves_the_others_serving(self, transport: Transport) -> None:
+        served = await transport.served_versions(TEXT_ENCODER.name, timeout_s=5.0)
+        with pytest.raises(ModelNotLoaded, match="99"):
+            await transport.serve_versions(TEXT_ENCODER.name, [*served, "99"], timeout_s=60.0)
+        assert await transport.served_versions(TEXT_ENCODER.name, timeout_s=5.0) == served
 
     async def test_a_wrong_dtype_is_a_mismatch(self, transport: Transport) -> None:
         wrong: dict[str, Any] = {

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Protocol
 
 from longtail_client.contract import Array, ModelConfig
@@ -50,6 +50,30 @@ class Transport(Protocol):
 
         Raises:
             ModelUnavailable: The server does not answer or serves no such version.
+        """
+        ...
+
+    async def served_versions(self, model: str, *, timeout_s: float) -> tuple[str, ...]:
+        """Say which versions of a model answer now, oldest first.
+
+        Raises:
+            ModelUnavailable: The server does not answer, or serves no version of the model.
+        """
+        ...
+
+    async def serve_versions(self, model: str, versions: Sequence[str], *, timeout_s: float) -> None:
+        """Have the server serve these versions of a model and no others; those that it serves already go on answering.
+
+        Args:
+            model: Model name.
+            versions: All versions to serve, one or more.
+            timeout_s: Seconds that loading may take.
+
+        Raises:
+            ModelNotLoaded: A version could not be loaded, or the server takes no such orders from here. What it served
+                before, it serves still.
+            ModelUnavailable: The server does not answer.
+            DeadlineExceeded: ``timeout_s`` passed.
         """
         ...
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from typing import Any
 
 import grpc
@@ -18,6 +19,7 @@ from longtail_client.errors import (
     ContractMismatch,
     DeadlineExceeded,
     LongtailError,
+    ModelNotLoaded,
     ModelUnavailable,
     Overloaded,
 )
@@ -29,6 +31,9 @@ _TRITON_DTYPES = {
     np.dtype(np.float32): "FP32",
     np.dtype(np.object_): "BYTES",
 }
+
+ADMIN_HEADER = "longtail-admin"
+"""The name under which Triton's restricted APIs ask for their key."""
 
 # The generator answers a refused request inside the stream, where Triton gives an error no status. Its message begins
 # with the tensor at fault.
@@ -49,10 +54,12 @@ class TritonTransport:
 
     Args:
         url: ``host:port`` of Triton's gRPC endpoint.
+        admin_key: Opens Triton's model control, where that asks for a key.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, admin_key: str | None = None) -> None:
         self._url = url
+        self._admin_headers = {} if admin_key is None else {f"triton-grpc-protocol-{ADMIN_HEADER}": admin_key}
         self._client = triton.InferenceServerClient(url, channel_args=_CHANNEL_ARGS)
 
     async def infer(
@@ -102,6 +109,33 @@ class TritonTransport:
             raise self._translated(error, model, version, timeout_s) from error
         return _model_config(response.config)
 
+    async def served_versions(self, model: str, *, timeout_s: float) -> tuple[str, ...]:
+        """See `Transport.served_versions`."""
+        try:
+            metadata = await self._client.get_model_metadata(model, client_timeout=timeout_s)
+        except InferenceServerException as error:
+            raise self._translated(error, model, "any", timeout_s) from error
+        return tuple(sorted(metadata.versions, key=int))
+
+    async def serve_versions(self, model: str, versions: Sequence[str], *, timeout_s: float) -> None:
+        """See `Transport.serve_versions`."""
+        try:
+            response = await self._client.get_model_config(model, "", client_timeout=timeout_s)
+            config = json_format.MessageToDict(response.config, preserving_proto_field_name=True)
+            # Triton keeps the configuration of the last load: without one, a load changes nothing.
+            config["version_policy"] = {"specific": {"versions": list(versions)}}
+            await self._client.load_model(
+                model, headers=self._admin_headers, config=json.dumps(config), client_timeout=timeout_s
+            )
+        except InferenceServerException as error:
+            raise self._load_refused(error, model, versions, timeout_s) from error
+        missing = set(versions) - set(await self.served_versions(model, timeout_s=timeout_s))
+        if missing:
+            raise ModelNotLoaded(
+                f"{model} at {self._url}: expected versions {', '.join(versions)}, got all but "
+                f"{', '.join(sorted(missing))}: its model repository has no such folder"
+            )
+
     async def executions(self, model: str, version: str, *, timeout_s: float) -> tuple[int, int]:
         """Read Triton's own count of a model's work.
 
@@ -118,6 +152,18 @@ class TritonTransport:
     async def close(self) -> None:
         """See `Transport.close`."""
         await self._client.close()
+
+    def _load_refused(self, error: Any, model: str, versions: Sequence[str], timeout_s: float) -> LongtailError:
+        wanted, message = f"{model} version {', '.join(versions)}", error.message() or ""
+        if "protocol is restricted" in message or "explicit model load" in message:
+            return ModelNotLoaded(
+                f"{wanted} at {self._url}: expected Triton to load them when told to, got '{message}'; give the key of "
+                "its model control in LONGTAIL_TRITON_ADMIN_KEY and run it with --model-control-mode=explicit, or have "
+                "it serve these versions itself"
+            )
+        if "load failed" in message or "failed to load" in message:
+            return ModelNotLoaded(f"{wanted} at {self._url}: {message}")
+        return self._translated(error, model, ", ".join(versions), timeout_s)
 
     def _translated(self, error: Any, model: str, version: str, timeout_s: float) -> LongtailError:
         if isinstance(error, grpc.RpcError):  # a stream lets gRPC's own errors through

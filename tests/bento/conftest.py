@@ -12,12 +12,12 @@ import pyarrow as pa
 import pytest
 
 from longtail_bento.domain import Interaction
-from longtail_bento.http_app import Serving
 from longtail_bento.interactions import Interactions
 from longtail_bento.releases import LiveRelease, load_release
 from longtail_bento.settings import ServiceSettings
 from longtail_client.contract import GENERATOR, TEXT_ENCODER
 from longtail_client.manifest import write_manifest
+from longtail_client.release_state import ReleaseState, changing_state, write_state
 from longtail_client.testing import FAKE_VERSION, FakeTransport
 from longtail_export import catalogue_export
 from longtail_export.catalogue_export import export_catalogue
@@ -59,16 +59,40 @@ def interactions_table() -> pa.Table:
     )
 
 
+def publish_encoder(models: Path, version: str, tokenizer: Path) -> None:
+    """Lay out a version of the encoder, without weights, with its manifest."""
+    folder = models / TEXT_ENCODER.name / version
+    folder.mkdir(parents=True)
+    (folder / "model.onnx").write_bytes(f"weights of {version}".encode())
+    shutil.copy(tokenizer, folder / "tokenizer.json")
+    write_manifest(folder, {})
+
+
+def publish_catalogue(house: Path, name: str, encoder_version: str) -> None:
+    """Publish the 20 films, embedded with a version of the encoder, by the real export code."""
+    transport = FakeTransport()
+    transport.served[TEXT_ENCODER.name] = {encoder_version}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(catalogue_export, "TritonTransport", lambda url: transport)
+        export_catalogue(
+            Tables(Rows.of(items_table()), Rows.of(interactions_table()), "twenty films"),
+            folder=house / "var" / "catalogues" / name,
+            var=house / "var",
+            model_repository=house / "model_repository",
+            encoder_version=encoder_version,
+            triton_url="127.0.0.1:1",
+            timeout_s=5.0,
+            progress=SilentProgress(),
+        )
+
+
 def publish_models(models: Path, tokenizer: Path) -> None:
     """Lay out a version of both models, without weights, with their manifests."""
-    encoder, generator = models / TEXT_ENCODER.name / FAKE_VERSION, models / GENERATOR.name / FAKE_VERSION
-    for folder in (encoder, generator):
-        folder.mkdir(parents=True)
-    (encoder / "model.onnx").write_bytes(b"weights")
-    shutil.copy(tokenizer, encoder / "tokenizer.json")
+    publish_encoder(models, FAKE_VERSION, tokenizer)
+    generator = models / GENERATOR.name / FAKE_VERSION
+    generator.mkdir(parents=True)
     (generator / "generator.json").write_text("{}")
-    for folder in (encoder, generator):
-        write_manifest(folder, {})
+    write_manifest(generator, {})
 
 
 @pytest.fixture(scope="session")
@@ -78,19 +102,7 @@ def published(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer_path: Pat
     models = house / "model_repository"
     publish_models(models, tiny_tokenizer_path)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(catalogue_export, "TritonTransport", lambda url: FakeTransport())
-        export_catalogue(
-            Tables(Rows.of(items_table()), Rows.of(interactions_table()), "twenty films"),
-            folder=house / "var" / "catalogues" / "tiny",
-            var=house / "var",
-            model_repository=models,
-            encoder_version=FAKE_VERSION,
-            triton_url="127.0.0.1:1",
-            timeout_s=5.0,
-            progress=SilentProgress(),
-        )
-
+    publish_catalogue(house, "tiny", FAKE_VERSION)
     create(
         "first",
         catalogue_name="tiny",
@@ -106,6 +118,24 @@ def published(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer_path: Pat
 def house(published: Path, tmp_path: Path) -> Path:
     """A copy of ``published`` to damage."""
     return Path(shutil.copytree(published, tmp_path / "house"))
+
+
+@pytest.fixture
+def two_releases(house: Path, tiny_tokenizer_path: Path) -> Path:
+    """A house whose release ``first`` is live, and whose ``second``, of the encoder's version 2, is in no place."""
+    publish_encoder(house / "model_repository", "2", tiny_tokenizer_path)
+    publish_catalogue(house, "tiny-2", "2")
+    create(
+        "second",
+        catalogue_name="tiny-2",
+        encoder_version="2",
+        generator_version=FAKE_VERSION,
+        model_repository=house / "model_repository",
+        var=house / "var",
+    )
+    with changing_state(house / "var"):
+        write_state(house / "var", ReleaseState(live="first"))
+    return house
 
 
 @pytest.fixture
@@ -165,19 +195,10 @@ async def interactions(settings: ServiceSettings) -> AsyncIterator[Interactions]
 class Stage:
     """Everything that answers, and the fake below it."""
 
-    serving: Serving
+    live: LiveRelease
+    interactions: Interactions
     settings: ServiceSettings
     transport: FakeTransport
-
-    @property
-    def live(self) -> LiveRelease:
-        """The live release."""
-        return self.serving.live
-
-    @property
-    def interactions(self) -> Interactions:
-        """The database."""
-        return self.serving.interactions
 
     def calls_of(self, model: str) -> int:
         """How often a model was called."""
@@ -187,7 +208,7 @@ class Stage:
 @pytest.fixture
 def stage(live: LiveRelease, interactions: Interactions, settings: ServiceSettings, transport: FakeTransport) -> Stage:
     """The tiny deployment, ready to answer."""
-    return Stage(Serving(live, interactions), settings, transport)
+    return Stage(live, interactions, settings, transport)
 
 
 def as_json(document: object) -> bytes:

@@ -15,7 +15,7 @@ from longtail_bento.settings import ServiceSettings
 from longtail_client.contract import Array, Matrix
 from longtail_client.errors import DeadlineExceeded, ModelUnavailable, ReleaseInvalid
 from longtail_client.release_state import changing_state, write_state
-from longtail_client.testing import FakeTransport
+from longtail_client.testing import FAKE_VERSION, FakeTransport
 
 CATALOGUE = "var/catalogues/tiny"
 PINNED = [
@@ -122,8 +122,8 @@ class SkewedTransport(FakeTransport):
 
     skew = 0.0
 
-    def _vector(self, ids: Array) -> Matrix:
-        skewed = super()._vector(ids) + self.skew * super()._vector(ids[::-1] + 1)
+    def _vector(self, ids: Array, version: str = FAKE_VERSION) -> Matrix:
+        skewed = super()._vector(ids, version) + self.skew * super()._vector(ids[::-1] + 1, version)
         return skewed / np.linalg.norm(skewed)
 
 

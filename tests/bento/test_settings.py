@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from longtail_bento.settings import ServiceSettings
 
@@ -44,6 +44,8 @@ def test_settings_come_out_of_the_environment_as_they_went_in(tmp_path: Path, mo
         encode_timeout_s=1.25,
         generate_timeout_s=2.5,
         fingerprint_every_s=7.5,
+        shadow_share=0.5,
+        triton_admin_key=SecretStr("k3y"),
     )
     defaults = ServiceSettings()
     unchanged = [name for name in type(settings).model_fields if getattr(settings, name) == getattr(defaults, name)]
@@ -93,3 +95,10 @@ def test_every_field_says_what_it_trades() -> None:
 def test_settings_do_not_change() -> None:
     with pytest.raises(ValidationError):
         ServiceSettings().port = 1  # type: ignore[misc]
+
+
+def test_the_admin_key_is_handed_on_and_never_shown() -> None:
+    settings = ServiceSettings(triton_admin_key=SecretStr("k3y"))
+    assert "k3y" not in repr(settings)
+    assert settings.as_environment()["LONGTAIL_TRITON_ADMIN_KEY"] == "k3y"
+    assert "LONGTAIL_TRITON_ADMIN_KEY" not in ServiceSettings().as_environment()

@@ -47,9 +47,10 @@ async def test_a_server_that_is_not_there_is_unavailable_and_named(free_port: in
 
 
 @pytest.mark.parametrize("name", [tensor.name for tensor in GENERATOR.inputs])
-def test_a_refusal_inside_a_stream_is_a_mismatch_whichever_input_it_names(name: str) -> None:
+async def test_a_refusal_inside_a_stream_is_a_mismatch_whichever_input_it_names(name: str) -> None:
     transport = TritonTransport("127.0.0.1:1")
     refused = InferenceServerException(msg=f"{name}: expected something else")
     assert isinstance(transport._translated(refused, "generator", "1", 1.0), ContractMismatch)
     broken = InferenceServerException(msg="the engine failed")
     assert isinstance(transport._translated(broken, "generator", "1", 1.0), ModelUnavailable)
+    await transport.close()

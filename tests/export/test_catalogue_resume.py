@@ -221,7 +221,7 @@ def test_the_same_version_served_otherwise_encodes_everything(
 ) -> None:
     export(tables, "demo", tmp_path, model_repository)
     as_before = encoder._vector
-    monkeypatch.setattr(encoder, "_vector", lambda ids: as_before(ids)[::-1])
+    monkeypatch.setattr(encoder, "_vector", lambda *given: as_before(*given)[::-1])
     assert export(tables, "demo-2", tmp_path, model_repository).n_encoded == 60
     np.testing.assert_array_equal(vectors_of(tmp_path, "demo-2"), vectors_of(tmp_path, "demo")[:, ::-1])
     assert export(tables, "demo-3", tmp_path, model_repository).n_encoded == 0
@@ -232,7 +232,7 @@ def test_a_little_noise_encodes_nothing_again(
 ) -> None:
     export(tables, "demo", tmp_path, model_repository)
     as_before = encoder._vector
-    monkeypatch.setattr(encoder, "_vector", lambda ids: as_before(ids) * np.float32(1 + 1e-5))
+    monkeypatch.setattr(encoder, "_vector", lambda *given: as_before(*given) * np.float32(1 + 1e-5))
     assert export(tables, "demo-2", tmp_path, model_repository).n_encoded == 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import shutil
 import socket
 from collections.abc import AsyncIterator, Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from pydantic import SecretStr
 
 from longtail_bento.processes import ServiceProcess
 from longtail_bento.settings import ServiceSettings
@@ -75,6 +77,7 @@ def settings(built: Path, tmp_path_factory: pytest.TempPathFactory) -> ServiceSe
         triton_grpc_port=triton_grpc,
         triton_metrics_port=triton_metrics,
         triton_grpc=f"127.0.0.1:{triton_grpc}",
+        triton_admin_key=SecretStr(secrets.token_hex(16)),
     )
 
 
@@ -105,7 +108,7 @@ def http(service: ServiceProcess) -> Iterator[httpx.Client]:
 @pytest.fixture
 async def transport(triton: TritonServer) -> AsyncIterator[TritonTransport]:
     """A connection to Triton."""
-    transport = TritonTransport(triton.url)
+    transport = TritonTransport(triton.url, admin_key=triton.admin_key)
     yield transport
     await transport.close()
 

@@ -57,6 +57,7 @@ def test_a_built_bento_serves_from_the_wheel_inside(
     process = ServiceProcess(settings.model_copy(update={"port": free_port}), target=tag)
     process.start(path_first=unpacked)
     try:
+        process.wait_for("/readyz")
         answer = httpx.post(f"{process.url}/recommend", json={"user_id": "196"}, timeout=60.0)
         assert answer.status_code == 200
         assert len(answer.json()["items"]) == 10

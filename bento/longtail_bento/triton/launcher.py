@@ -45,7 +45,8 @@ class TritonServer:
     def __init__(self, settings: ServiceSettings, *, models: tuple[str, ...] = ALL_MODELS) -> None:
         self.settings = settings
         self.models = models
-        self.admin_key = secrets.token_hex(16)
+        given = settings.triton_admin_key
+        self.admin_key = secrets.token_hex(16) if given is None else given.get_secret_value()
         self.url = f"127.0.0.1:{settings.triton_grpc_port}"
         self.log_path = settings.var / "log" / f"triton-{settings.triton_grpc_port}.log"
         self.versions: dict[str, str] = {}

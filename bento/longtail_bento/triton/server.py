@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from longtail_client.errors import OperatorError
+from longtail_client.triton_transport import ADMIN_HEADER
 
 _OUR_BACKENDS = ("onnxruntime", "longtail_generator")
 _GUARDED_APIS = "model-repository,shared-memory,trace,logging"
@@ -144,10 +145,10 @@ def arguments(
         "--disable-auto-complete-config",
         "--http-address=127.0.0.1",
         f"--http-port={http}",
-        f"--http-restricted-api={_GUARDED_APIS}:longtail-admin={admin_key}",
+        f"--http-restricted-api={_GUARDED_APIS}:{ADMIN_HEADER}={admin_key}",
         "--grpc-address=127.0.0.1",
         f"--grpc-port={grpc}",
-        f"--grpc-restricted-protocol={_GUARDED_APIS}:longtail-admin={admin_key}",
+        f"--grpc-restricted-protocol={_GUARDED_APIS}:{ADMIN_HEADER}={admin_key}",
         "--metrics-address=127.0.0.1",
         f"--metrics-port={metrics}",
         "--allow-gpu-metrics=false",

@@ -60,7 +60,10 @@ class Watchdog:
     async def _probe(self) -> str | None:
         transport = TritonTransport(self._server.url)
         try:
-            await probe(transport, self._server.versions, timeout_s=_PROBE_TIMEOUT_S)
+            for model in self._server.models:
+                # Each version is a process of its own, and the service may have asked for others than are configured.
+                for version in await transport.served_versions(model, timeout_s=_PROBE_TIMEOUT_S):
+                    await probe(transport, {model: version}, timeout_s=_PROBE_TIMEOUT_S)
         except (Unavailable, DeadlineExceeded, OperatorError) as error:
             return str(error)
         finally:

@@ -1,0 +1,119 @@
+"""A request in, the answer of one release out: the one that was named, the user's canary, or the live one.
+
+Every door calls this. When a canary cannot answer, the live release does, and the canary's report says so.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from longtail_bento import metrics, pipeline
+from longtail_bento.clock import Clock
+from longtail_bento.interactions import Interactions
+from longtail_bento.release_set import ReleaseSet
+from longtail_bento.releases import LiveRelease
+from longtail_bento.trials import Trials
+from longtail_bento.wire import (
+    DescribeRequest,
+    DescribeResponse,
+    EncodeRequest,
+    EncodeResponse,
+    RecommendRequest,
+    RecommendResponse,
+    SearchRequest,
+    SearchResponse,
+)
+from longtail_client.errors import DeadlineExceeded, OperatorError, Unavailable
+
+_log = logging.getLogger("longtail")
+
+_RELEASE_FAILURES = (Unavailable, OperatorError, DeadlineExceeded)
+
+Answer = TypeVar("Answer")
+
+
+class Answering:
+    """What the doors answer from.
+
+    Args:
+        releases: The releases in service.
+        interactions: Where stored histories are.
+        trials: Told of each answer to a user.
+    """
+
+    def __init__(self, releases: ReleaseSet, interactions: Interactions, trials: Trials) -> None:
+        self.releases = releases
+        self.interactions = interactions
+        self.trials = trials
+
+    async def recommend(self, request: RecommendRequest, clock: Clock, *, request_id: str) -> RecommendResponse:
+        """See `pipeline.recommend`; the request may name a release.
+
+        Raises:
+            UnknownRelease: The named release cannot be asked now.
+        """
+
+        async def of(release: LiveRelease, clock: Clock) -> RecommendResponse:
+            answer = await pipeline.recommend(request, release, self.interactions, clock, request_id=request_id)
+            for stage, reason in clock.failures.items():
+                _log.warning("request %s did without %s: %s", request_id, stage, reason)
+            if request.release is None:
+                self.trials.answered(release, request, answer)
+            return answer
+
+        return await self._answer(of, clock, name=request.release, sticky=sticky_of(request))
+
+    async def describe(self, request: DescribeRequest, clock: Clock, *, request_id: str) -> DescribeResponse:
+        """See `pipeline.describe`; the same user gets the same release as in `recommend`."""
+
+        async def of(release: LiveRelease, clock: Clock) -> DescribeResponse:
+            return await pipeline.describe(request, release, self.interactions, clock, request_id=request_id)
+
+        return await self._answer(of, clock, name=request.release, sticky=sticky_of(request))
+
+    async def search(self, request: SearchRequest, clock: Clock, *, request_id: str) -> SearchResponse:
+        """See `pipeline.search`; no user asks, so there is no canary."""
+        with self.releases.taken(request.release) as release:
+            return await pipeline.search(request, release, clock, request_id=request_id)
+
+    async def encode(self, request: EncodeRequest, clock: Clock) -> EncodeResponse:
+        """Embed texts. There is no canary: whoever keeps vectors must not get those of two encoders."""
+        with self.releases.taken(request.release) as release, clock.stage("encode"):
+            encoder = await release.encoder(timeout_s=clock.left_s())
+            vectors = await encoder.encode(request.texts, timeout_s=clock.left_s())
+            return EncodeResponse(vectors=vectors.tolist(), release=release.name)
+
+    async def _answer(
+        self,
+        of: Callable[[LiveRelease, Clock], Awaitable[Answer]],
+        clock: Clock,
+        *,
+        name: str | None,
+        sticky: str | None,
+    ) -> Answer:
+        with self.releases.taken(name, sticky=sticky) as release:
+            place = "named" if name is not None else "canary" if self.releases.is_canary(release) else "live"
+            try:
+                answer = await of(release, clock)
+            except _RELEASE_FAILURES as error:
+                metrics.ANSWERS.labels(release.name, place, "failed").inc()
+                if place != "named":
+                    self.trials.failed(release)
+                if place != "canary":
+                    raise
+                _log.warning("the canary %s could not answer, the live release does: %s", release.name, error)
+            else:
+                metrics.ANSWERS.labels(release.name, place, "answered").inc()
+                return answer
+        return await self._answer(of, Clock(int(clock.left_s() * 1000)), name=None, sticky=None)
+
+
+def sticky_of(request: DescribeRequest) -> str | None:
+    """Say who asks: the user, or else the history; None where there is neither."""
+    if request.user_id is not None:
+        return f"user {request.user_id}"
+    if request.history:
+        return "history " + " ".join(item.item_id for item in request.history)
+    return None
