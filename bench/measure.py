@@ -11,17 +11,19 @@ from functools import partial
 
 import httpx
 import numpy as np
-import onnxruntime as ort
 import openvino_genai
 import psutil
 
 from longtail_bento.settings import ServiceSettings
 from longtail_client.encoder import Encoder, TextTokenizer, padded
 from longtail_client.generator import Generator, Sampling
+from longtail_client.manifest import read_manifest
+from longtail_client.release import read_release
+from longtail_client.release_state import read_state
 from longtail_client.triton_transport import TritonTransport
 from longtail_export.encoder_graph import load_encoder
 from longtail_export.encoder_parity import parity_texts
-from longtail_export.encoder_runtimes import torch_embed
+from longtail_export.encoder_runtimes import openvino_embed, torch_embed
 from longtail_export.sources import fetch
 
 ROUNDS = 5
@@ -65,7 +67,7 @@ async def recommend(url: str) -> list[Measurement]:
 
 async def executions(url: str, settings: ServiceSettings) -> list[Measurement]:
     """Count the executions that sixteen concurrent `/encode` calls become, by Triton's own statistics."""
-    transport = TritonTransport(settings.triton_grpc)
+    transport, version = TritonTransport(settings.triton_grpc), _live_encoder(settings)
     async with httpx.AsyncClient(base_url=url, timeout=60.0) as client:
 
         async def sixteen() -> None:
@@ -77,29 +79,30 @@ async def executions(url: str, settings: ServiceSettings) -> list[Measurement]:
         counts = []
         for _ in range(ROUNDS):
             await asyncio.sleep(1.5)  # Triton's statistics lag behind its answers
-            _, before = await transport.executions("text_encoder", "1", timeout_s=5.0)
+            _, before = await transport.executions("text_encoder", version, timeout_s=5.0)
             await sixteen()
             await asyncio.sleep(1.5)
-            _, after = await transport.executions("text_encoder", "1", timeout_s=5.0)
+            _, after = await transport.executions("text_encoder", version, timeout_s=5.0)
             counts.append(after - before)
     await transport.close()
     return [Measurement("16 concurrent /encode calls: executions of the model", f"{max(counts)} at most")]
 
 
 async def encoder_against_peer(settings: ServiceSettings) -> list[Measurement]:
-    """Compare the encoder through Triton with the same graph in process, and its vectors with torch's."""
-    folder = settings.model_repository / "text_encoder" / "1"
+    """Compare the live encoder through Triton with the same version in process, and its vectors with torch's."""
+    version = _live_encoder(settings)
+    folder = settings.model_repository / "text_encoder" / version
+    precision = read_manifest(folder)["precision"]
     tokenizer = TextTokenizer(folder / "tokenizer.json")
     transport = TritonTransport(settings.triton_grpc)
-    encoder = await Encoder.connect(transport, tokenizer, version="1", timeout_s=60.0)
-    session = ort.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
+    encoder = await Encoder.connect(transport, tokenizer, version=version, timeout_s=60.0)
+    same_version = openvino_embed(folder / "model.onnx", precision)
 
     async def through_triton(texts: list[str]) -> None:
         await encoder.encode(texts)
 
     async def in_process(texts: list[str]) -> None:
-        input_ids, attention_mask = padded(tokenizer(texts))
-        session.run(["embedding"], {"input_ids": input_ids, "attention_mask": attention_mask})
+        same_version(*padded(tokenizer(texts)))
 
     rows = []
     for n_texts in (1, 32):
@@ -107,7 +110,7 @@ async def encoder_against_peer(settings: ServiceSettings) -> list[Measurement]:
         ours, peer = await _taking_turns(partial(through_triton, texts), partial(in_process, texts))
         rows.append(
             Measurement(
-                f"encoder through Triton, requests of {n_texts}",
+                f"{precision} encoder through Triton, requests of {n_texts}",
                 f"{n_texts / ours:.0f} texts/s",
                 f"in process {n_texts / peer:.0f} texts/s",
                 peer / ours,
@@ -120,7 +123,11 @@ async def encoder_against_peer(settings: ServiceSettings) -> list[Measurement]:
     expected = np.concatenate([torch_model(*padded([row])) for row in tokenizer(texts)])
     cosines = (expected * await encoder.encode(texts)).sum(axis=1)
     await transport.close()
-    rows.append(Measurement(f"worst cosine of Triton's vectors to torch's, {len(texts)} texts", f"{cosines.min():.7f}"))
+    rows.append(
+        Measurement(
+            f"worst cosine of the {precision} encoder's vectors to torch's, {len(texts)} texts", f"{cosines.min():.7f}"
+        )
+    )
     return rows
 
 
@@ -161,6 +168,10 @@ def memory() -> Measurement:
     processes = psutil.Process().children(recursive=True)
     resident = sum(process.memory_info().rss for process in processes if process.is_running())
     return Measurement(f"resident memory of all {len(processes)} processes", f"{resident / 2**30:.2f} GiB")
+
+
+def _live_encoder(settings: ServiceSettings) -> str:
+    return read_release(settings.var, read_state(settings.var).live_name()).encoder.version
 
 
 async def _taking_turns(first: Callable[[], Awaitable[None]], second: Callable[[], Awaitable[None]]) -> list[float]:

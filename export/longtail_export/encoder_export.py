@@ -182,7 +182,7 @@ def _converted(graph: Path, target: Path, recipe: Recipe, calibration: list[list
         check_halves(target)
     else:
         shutil.copy(graph, target)
-    graph.unlink()
+    graph.unlink()  # it has been read into the reference
     if recipe.precision == "fp16":  # made for GPUs: its numerics are checked with the kernels that read it anywhere
         return onnx_embed(target), "onnxruntime, CPU provider"
     return openvino_embed(target, recipe.precision), "openvino, CPU"

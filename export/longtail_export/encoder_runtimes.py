@@ -10,7 +10,7 @@ import onnxruntime as ort
 import openvino
 import torch
 
-from longtail_client.contract import INFERENCE_PRECISION, Array, Matrix
+from longtail_client.contract import Array, Matrix, inference_options
 from longtail_export.encoder_graph import SentenceEncoder
 
 Embed = Callable[[Array, Array], Matrix]
@@ -41,8 +41,8 @@ def onnx_embed(path: Path) -> Embed:
 
 def openvino_embed(path: Path, precision: str) -> Embed:
     """Wrap a graph as the `openvino` accelerator runs a version of this precision."""
-    options = {"INFERENCE_PRECISION_HINT": INFERENCE_PRECISION[precision], "PERFORMANCE_HINT": "LATENCY"}
-    request = openvino.Core().compile_model(str(path), "CPU", options).create_infer_request()
+    compiled = openvino.Core().compile_model(str(path), "CPU", inference_options(precision))
+    request = compiled.create_infer_request()
 
     def embed(input_ids: Array, attention_mask: Array) -> Matrix:
         request.infer({"input_ids": input_ids, "attention_mask": attention_mask}, share_inputs=True)

@@ -20,6 +20,7 @@ from longtail_client.encoder import Encoder, TextTokenizer, padded
 from longtail_client.generator import Generator, Sampling
 from longtail_client.testing import EncoderSuite, GeneratorSuite, TransportSuite
 from longtail_client.triton_transport import TritonTransport
+from longtail_export.cpu import this_cpu
 from longtail_export.encoder_graph import load_encoder
 from longtail_export.encoder_parity import parity_texts
 from longtail_export.encoder_recipes import RECIPES
@@ -54,7 +55,9 @@ async def test_triton_gives_each_text_in_company_the_vector_that_export_measured
     expected = np.concatenate([measured(*padded([row])) for row in tokenizer(texts)])
     encoder = await Encoder.connect(transport, tokenizer, version=version)
     got = await encoder.encode(texts)
-    assert float((expected * got).sum(axis=1).min()) >= report["thresholds"]["batch_invariance"]
+    in_bf16 = precision == "bf16" and this_cpu().has_bf16
+    asked = report["thresholds"]["batch_invariance"] if in_bf16 else 0.9999
+    assert float((expected * got).sum(axis=1).min()) >= asked
 
 
 async def test_triton_and_torch_agree_within_what_the_version_was_asked(encoder: Encoder, built: Path) -> None:
@@ -64,8 +67,9 @@ async def test_triton_and_torch_agree_within_what_the_version_was_asked(encoder:
     expected = np.concatenate([torch_model(*padded([row])) for row in TextTokenizer(folder / "tokenizer.json")(texts)])
     cosines = (expected * await encoder.encode(texts)).sum(axis=1)
     asked = RECIPES["bf16"].thresholds
-    assert float(cosines.min()) >= asked.worst_cosine
     assert float(cosines.mean()) >= asked.mean_cosine
+    # A CPU without units for bf16 computes this version in float32, and then it is as near as float32.
+    assert float(cosines.min()) >= (asked.worst_cosine if this_cpu().has_bf16 else 0.9999)
 
 
 async def test_requests_of_like_length_share_executions(encoder: Encoder, execution_count: Any) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from longtail_client.contract import INFERENCE_PRECISION
+from longtail_client.contract import INFERENCE_PRECISION, inference_options
 
 _READ_PARAMETERS = {"num_of_threads", "precision"}
 
@@ -90,7 +90,7 @@ class OpenVinoSession:
         return [np.array(self._request.get_tensor(name).data) for name in names]
 
 
-def openvino_options(*, precision: str | None, threads: int, parameters: Mapping[str, str]) -> dict[str, Any]:
+def openvino_options(*, precision: str | None, threads: int, parameters: Mapping[str, str]) -> dict[str, str | int]:
     """Say how OpenVINO compiles a version.
 
     Raises:
@@ -109,7 +109,7 @@ def openvino_options(*, precision: str | None, threads: int, parameters: Mapping
     count = parameters.get("num_of_threads", str(threads))
     if not count.isdecimal() or int(count) > 1024:
         raise ValueError(f"Execution Accelerator 'openvino': num_of_threads: expected 0 to 1024, got '{count}'")
-    options: dict[str, Any] = {"INFERENCE_PRECISION_HINT": INFERENCE_PRECISION[wanted], "PERFORMANCE_HINT": "LATENCY"}
+    options = inference_options(wanted)
     if int(count):
         options["INFERENCE_NUM_THREADS"] = int(count)
     return options
