@@ -5,27 +5,34 @@ Every door calls this. When a canary cannot answer, the live release does, and t
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import suppress
 from typing import TypeVar
 
 from longtail_bento import metrics, pipeline
 from longtail_bento.clock import Clock
 from longtail_bento.interactions import Interactions
+from longtail_bento.problem import problem_of, unknown_problem
 from longtail_bento.release_set import ReleaseSet
 from longtail_bento.releases import LiveRelease
 from longtail_bento.trials import Trials
 from longtail_bento.wire import (
     DescribeRequest,
     DescribeResponse,
+    DoneEvent,
     EncodeRequest,
     EncodeResponse,
+    ErrorEvent,
+    ItemsEvent,
     RecommendRequest,
     RecommendResponse,
     SearchRequest,
     SearchResponse,
+    StreamEvent,
 )
-from longtail_client.errors import DeadlineExceeded, OperatorError, Unavailable
+from longtail_client.errors import DeadlineExceeded, LongtailError, OperatorError, Unavailable
 
 _log = logging.getLogger("longtail")
 
@@ -48,7 +55,9 @@ class Answering:
         self.interactions = interactions
         self.trials = trials
 
-    async def recommend(self, request: RecommendRequest, clock: Clock, *, request_id: str) -> RecommendResponse:
+    async def recommend(
+        self, request: RecommendRequest, clock: Clock, *, request_id: str, emit: pipeline.Emit | None = None
+    ) -> RecommendResponse:
         """See `pipeline.recommend`; the request may name a release.
 
         Raises:
@@ -56,7 +65,10 @@ class Answering:
         """
 
         async def of(release: LiveRelease, clock: Clock) -> RecommendResponse:
-            answer = await pipeline.recommend(request, release, self.interactions, clock, request_id=request_id)
+            answer = await pipeline.recommend(
+                request, release, self.interactions, clock, request_id=request_id, emit=emit
+            )
+            metrics.observe_recommendation(answer)
             for stage, reason in clock.failures.items():
                 _log.warning("request %s did without %s: %s", request_id, stage, reason)
             if request.release is None:
@@ -64,6 +76,44 @@ class Answering:
             return answer
 
         return await self._answer(of, clock, name=request.release, sticky=sticky_of(request))
+
+    async def recommend_stream(
+        self, request: RecommendRequest, clock: Clock, *, request_id: str
+    ) -> AsyncGenerator[StreamEvent, None]:
+        """Recommend as `recommend` does, and tell of it as it happens; closing the iterator ends the generation.
+
+        What fails before the first event is raised. What fails later is told by the last event.
+
+        Yields:
+            A release, tokens, items and done; an error in place of what is missing.
+        """
+        events: asyncio.Queue[StreamEvent | None] = asyncio.Queue()
+        flow = asyncio.create_task(
+            self.recommend(request, clock, request_id=request_id, emit=events.put_nowait), name=f"stream {request_id}"
+        )
+        flow.add_done_callback(lambda _: events.put_nowait(None))
+        try:
+            first = await events.get()
+            if first is None:
+                flow.result()
+            event = first
+            while event is not None:
+                yield event
+                event = await events.get()
+            try:
+                answer = flow.result()
+            except LongtailError as error:
+                yield ErrorEvent(**problem_of(error, request_id))
+            except Exception as error:
+                _log.error("request %s failed", request_id, exc_info=error)
+                yield ErrorEvent(**unknown_problem(request_id))
+            else:
+                yield ItemsEvent.model_construct(**dict(answer))
+                yield DoneEvent(request_id=request_id)
+        finally:
+            flow.cancel()
+            with suppress(asyncio.CancelledError, Exception):
+                await flow
 
     async def describe(self, request: DescribeRequest, clock: Clock, *, request_id: str) -> DescribeResponse:
         """See `pipeline.describe`; the same user gets the same release as in `recommend`."""

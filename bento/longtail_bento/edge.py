@@ -1,7 +1,11 @@
-"""What every HTTP request passes first: a request id, JSON only, a bounded body; and how errors leave."""
+"""What every HTTP request passes first: a request id, JSON only, a bounded body, an eye on whether the caller stays.
+
+And how errors leave.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import math
@@ -12,7 +16,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from longtail_bento import metrics
-from longtail_bento.status import Status, status_of
+from longtail_bento.problem import problem_of, unknown_problem
 from longtail_client.errors import LongtailError, RequestTooLarge, Unavailable, UnsupportedMediaType
 
 Scope = dict[str, Any]
@@ -25,6 +29,8 @@ _log = logging.getLogger("longtail")
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _DRAINED_BYTES = 64 * 1024 * 1024
+_CALLER_LEFT = 499
+"""Counted for a request whose caller went away; no such status is ever sent. The number is nginx's."""
 
 request_id_var: ContextVar[str] = ContextVar("request_id", default="-")
 
@@ -65,20 +71,42 @@ class Edge:
 
         try:
             body = await self._read_body(scope, headers, receive)
-            await self._app(scope, _replayed(body, receive), send_marked)
+            if await self._left_before_the_end(scope, body, receive, send_marked):
+                status = _CALLER_LEFT
         except LongtailError as error:
-            await send_problem(send_marked, problem_of(error))
+            await send_problem(send_marked, problem_of(error, request_id), retry_headers(error))
         except Exception as error:
             _log.error("request %s failed", request_id, exc_info=error)
             if started:
                 raise
-            unknown = Status(500, "INTERNAL", "Something went wrong")
-            detail = "an error that longtail does not know"
-            await send_problem(send_marked, (problem(unknown, "InternalError", detail), {}))
+            await send_problem(send_marked, unknown_problem(request_id), {})
         finally:
             request_id_var.reset(token)
             path = scope["path"]
             metrics.REQUESTS.labels(path if path in self._endpoints else "other", str(status)).inc()
+
+    async def _left_before_the_end(self, scope: Scope, body: bytes, receive: Receive, send: Send) -> bool:
+        """Have the app answer, and end that when the caller goes away: nobody waits for what it does any more."""
+        gone = asyncio.Event()
+        answering = asyncio.create_task(_run(self._app, scope, _replayed(body, gone), send))
+
+        async def watch() -> None:
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            gone.set()
+            answering.cancel()
+
+        watching = asyncio.create_task(watch())
+        try:
+            await answering
+        except asyncio.CancelledError:
+            if not gone.is_set():
+                answering.cancel()
+                raise
+            return True
+        finally:
+            watching.cancel()
+        return False
 
     async def _read_body(self, scope: Scope, headers: Mapping[str, str], receive: Receive) -> bytes:
         """Read the whole body; what is too long is read on and thrown away, so that the caller hears the answer."""
@@ -102,48 +130,32 @@ class Edge:
         return bytes(body)
 
 
-def _replayed(body: bytes, receive: Receive) -> Receive:
-    """Give the app the body once more, then whatever follows: a disconnect."""
+async def _run(app: App, scope: Scope, receive: Receive, send: Send) -> None:
+    await app(scope, receive, send)
+
+
+def _replayed(body: bytes, gone: asyncio.Event) -> Receive:
+    """Give the app the body once more, then nothing until the caller is gone."""
     handed_over = False
 
     async def replay() -> Message:
         nonlocal handed_over
         if handed_over:
-            return await receive()
+            await gone.wait()
+            return {"type": "http.disconnect"}
         handed_over = True
         return {"type": "http.request", "body": body, "more_body": False}
 
     return replay
 
 
-def problem_of(error: LongtailError) -> tuple[dict[str, Any], dict[str, str]]:
-    """Write an error as a problem document and its headers."""
-    field = getattr(error, "field", None)
-    headers = {}
-    if isinstance(error, Unavailable):
-        headers["Retry-After"] = str(math.ceil(error.retry_after_s))
-    return problem(status_of(error), type(error).__name__, str(error), field), headers
+def retry_headers(error: LongtailError) -> dict[str, str]:
+    """Say after how many seconds a new try makes sense, where one does."""
+    return {"Retry-After": str(math.ceil(error.retry_after_s))} if isinstance(error, Unavailable) else {}
 
 
-def problem(status: Status, kind: str, detail: str, field: str | None = None) -> dict[str, Any]:
-    """Write a problem document.
-
-    Source: RFC 9457.
-    """
-    name = re.sub(r"(?<!^)(?=[A-Z])", "-", kind).lower()
-    document = {
-        "type": f"urn:longtail:problem:{name}",
-        "title": status.title,
-        "status": status.http,
-        "detail": detail,
-        "request_id": request_id_var.get(),
-    }
-    return document if field is None else {**document, "field": field}
-
-
-async def send_problem(send: Send, document_and_headers: tuple[dict[str, Any], dict[str, str]]) -> None:
+async def send_problem(send: Send, document: Mapping[str, Any], extra: Mapping[str, str]) -> None:
     """Send a problem document as a whole response."""
-    document, extra = document_and_headers
     body = json.dumps(document).encode()
     headers = [
         (b"content-type", b"application/problem+json"),

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, StreamingResponse
 from starlette.exceptions import HTTPException
 
 from longtail_bento import metrics
 from longtail_bento.answering import Answering
 from longtail_bento.clock import Clock
-from longtail_bento.edge import Edge, problem, problem_of, request_id_var
+from longtail_bento.edge import Edge, request_id_var, retry_headers
+from longtail_bento.problem import problem, problem_of
 from longtail_bento.release_overview import overview
 from longtail_bento.settings import ServiceSettings
 from longtail_bento.status import Status
@@ -29,12 +31,20 @@ from longtail_bento.wire import (
     ReleasesResponse,
     SearchRequest,
     SearchResponse,
+    StreamEvent,
 )
 from longtail_client.errors import InvalidRequest, LongtailError, MalformedBody
 from longtail_client.release_report import Thresholds
 
-_POSTED = frozenset({"/recommend", "/describe", "/search", "/encode"})
+_POSTED = frozenset({"/recommend", "/recommend/stream", "/describe", "/search", "/encode"})
 _READ = frozenset({"/release"})
+_UNBUFFERED = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+_EVENT_STREAM: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "Server-sent events: release, token, items, done, error",
+        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+    }
+}
 _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"model": Problem, "description": meaning}
@@ -93,11 +103,20 @@ class HttpDoor:
         async def recommend(request: RecommendRequest) -> RecommendResponse:
             """Recommend items of the long tail to a user, or for a history."""
             clock = self._clock(request.deadline_ms)
-            answer = await self.answering.recommend(request, clock, request_id=request_id_var.get())
-            metrics.observe_stages("recommend", answer.timings_ms.model_dump(), answer.degraded)
-            for description in answer.descriptions:
-                metrics.DESCRIPTIONS.labels(description.source).inc()
-            return answer
+            return await self.answering.recommend(request, clock, request_id=request_id_var.get())
+
+        @self.app.post("/recommend/stream", response_class=StreamingResponse, responses=_EVENT_STREAM)
+        async def recommend_stream(request: RecommendRequest) -> StreamingResponse:
+            """Recommend, and tell of it as it happens, in server-sent events.
+
+            `release`, then a `token` for each piece of text that the generator writes, then `items`, the answer of
+            /recommend, then `done`. What fails before the first event is an ordinary problem response; what fails
+            later is a last event, `error`, with the problem document.
+            """
+            clock = self._clock(request.deadline_ms)
+            events = self.answering.recommend_stream(request, clock, request_id=request_id_var.get())
+            first = await anext(events)
+            return StreamingResponse(_sent(first, events), headers=_UNBUFFERED, media_type="text/event-stream")
 
         @self.app.post("/describe")
         async def describe(request: DescribeRequest) -> DescribeResponse:
@@ -142,19 +161,33 @@ class HttpDoor:
     def _add_problems(self) -> None:
         @self.app.exception_handler(LongtailError)
         async def known(_: Request, error: LongtailError) -> JSONResponse:
-            return _response(*problem_of(error))
+            return _response(problem_of(error, request_id_var.get()), retry_headers(error))
 
         @self.app.exception_handler(RequestValidationError)
         async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
-            return _response(*problem_of(_first_invalid_field(error)))
+            return _response(problem_of(_first_invalid_field(error), request_id_var.get()), {})
 
         @self.app.exception_handler(HTTPException)
         async def http(_: Request, error: HTTPException) -> JSONResponse:
             if error.status_code == 400:
-                return _response(*problem_of(MalformedBody("expected JSON, got a body that cannot be read as JSON")))
+                unreadable = MalformedBody("expected JSON, got a body that cannot be read as JSON")
+                return _response(problem_of(unreadable, request_id_var.get()), {})
             title = HTTPStatus(error.status_code).phrase
-            document = problem(Status(error.status_code, "", title), title.replace(" ", ""), str(error.detail))
+            status = Status(error.status_code, "", title)
+            document = problem(status, title.replace(" ", ""), str(error.detail), request_id_var.get())
             return _response(document, dict(error.headers or {}))
+
+
+async def _sent(first: StreamEvent, rest: AsyncGenerator[StreamEvent, None]) -> AsyncGenerator[str, None]:
+    """Write events as server-sent events."""
+    async with aclosing(rest):
+        yield _event(first)
+        async for event in rest:
+            yield _event(event)
+
+
+def _event(event: StreamEvent) -> str:
+    return f"event: {event.event}\ndata: {event.model_dump_json(exclude_none=True)}\n\n"
 
 
 def _response(document: Mapping[str, Any], headers: Mapping[str, str]) -> JSONResponse:

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from longtail_bento.wire import RecommendResponse
+
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.5, 5.0, 10.0)
 
 REQUESTS = Counter("longtail_requests_total", "Answered requests.", ["endpoint", "status"])
@@ -36,3 +38,10 @@ def observe_stages(endpoint: str, timings_ms: Mapping[str, float], degraded: Seq
         STAGE_SECONDS.labels(endpoint, stage).observe(milliseconds / 1000)
     for stage in degraded:
         DEGRADED.labels(stage).inc()
+
+
+def observe_recommendation(answer: RecommendResponse) -> None:
+    """Count one recommendation's stages and descriptions."""
+    observe_stages("recommend", answer.timings_ms.model_dump(), answer.degraded)
+    for description in answer.descriptions:
+        DESCRIPTIONS.labels(description.source).inc()

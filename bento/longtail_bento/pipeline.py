@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import aclosing
 
 import numpy as np
 
@@ -30,9 +31,11 @@ from longtail_bento.wire import (
     RecommendationOut,
     RecommendRequest,
     RecommendResponse,
+    ReleaseEvent,
     SearchRequest,
     SearchResponse,
     Timings,
+    TokenEvent,
 )
 from longtail_client.errors import (
     ContractMismatch,
@@ -49,9 +52,18 @@ GENERATE_SHARE = 0.7
 
 _MODEL_FAILURES = (Unavailable, DeadlineExceeded, ContractMismatch)
 
+Emit = Callable[[ReleaseEvent | TokenEvent], None]
+"""Told of what happens before the answer is whole."""
+
 
 async def recommend(
-    request: RecommendRequest, live: LiveRelease, interactions: Interactions, clock: Clock, *, request_id: str
+    request: RecommendRequest,
+    live: LiveRelease,
+    interactions: Interactions,
+    clock: Clock,
+    *,
+    request_id: str,
+    emit: Emit | None = None,
 ) -> RecommendResponse:
     """Recommend items of the long tail.
 
@@ -63,6 +75,7 @@ async def recommend(
         interactions: Where stored histories are.
         clock: The request's time.
         request_id: Comes back in the answer.
+        emit: Told of the release, then of each piece of text as the generator writes it; None waits for whole texts.
 
     Raises:
         UnknownUser: No interaction of the user is stored.
@@ -74,9 +87,11 @@ async def recommend(
     catalogue = live.catalogue
     seed = secrets.randbits(31) if request.seed is None else request.seed
     history = await history_of(request, live, interactions)
+    if emit is not None:
+        emit(ReleaseEvent(request_id=request_id, release=live.name))
 
     with clock.stage("generate"):
-        descriptions = await described(request, history, live, clock, seed)
+        descriptions = await described(request, history, live, clock, seed, emit)
     with clock.stage("encode"):
         queries = await worded_queries(descriptions, request.steer, live, clock) + interest_queries(history, live)
     if not queries:
@@ -179,7 +194,7 @@ async def history_of(request: DescribeRequest, live: LiveRelease, interactions: 
 
 
 async def described(
-    request: RecommendRequest, history: History, live: LiveRelease, clock: Clock, seed: int
+    request: RecommendRequest, history: History, live: LiveRelease, clock: Clock, seed: int, emit: Emit | None
 ) -> list[Description]:
     """Take the descriptions that were given, or have the generator write some; do without when it does not answer."""
     if request.given_descriptions is not None:
@@ -187,7 +202,7 @@ async def described(
     if request.descriptions == 0:
         return []
     try:
-        descriptions = await generated(request, history, live, clock, seed, share=GENERATE_SHARE)
+        descriptions = await generated(request, history, live, clock, seed, emit, share=GENERATE_SHARE)
     except _MODEL_FAILURES as error:
         clock.degrade("generate", error)
         return []
@@ -197,25 +212,40 @@ async def described(
 
 
 async def generated(
-    request: DescribeRequest, history: History, live: LiveRelease, clock: Clock, seed: int, *, share: float = 1.0
+    request: DescribeRequest,
+    history: History,
+    live: LiveRelease,
+    clock: Clock,
+    seed: int,
+    emit: Emit | None = None,
+    *,
+    share: float = 1.0,
 ) -> list[Description]:
     """Have the generator write descriptions of items that the user would like, in a share of the time left."""
     liked = [live.catalogue.liked_phrase(int(row)) for row in history.most_telling(MAX_LIKED)]
     prompt = live.release.prompt
     generator = await live.generator(timeout_s=clock.left_s(share=share))
-    texts = await generator.generate(
-        render_prompt(prompt, liked, request.steer),
-        Sampling(
-            n=request.descriptions,
-            max_tokens=prompt.max_tokens,
-            temperature=prompt.temperature,
-            top_p=prompt.top_p,
-            repetition_penalty=prompt.repetition_penalty,
-            stop=prompt.stop,
-            seed=seed,
-        ),
-        timeout_s=clock.left_s(share=share),
+    sampling = Sampling(
+        n=request.descriptions,
+        max_tokens=prompt.max_tokens,
+        temperature=prompt.temperature,
+        top_p=prompt.top_p,
+        repetition_penalty=prompt.repetition_penalty,
+        stop=prompt.stop,
+        seed=seed,
     )
+    asked = render_prompt(prompt, liked, request.steer)
+    timeout_s = clock.left_s(share=share)
+    if emit is None:
+        texts = await generator.generate(asked, sampling, timeout_s=timeout_s)
+    else:
+        texts = [""] * sampling.n
+        async with aclosing(generator.stream(asked, sampling, timeout_s=timeout_s)) as stream:
+            async for pieces in stream:
+                for index, piece in enumerate(pieces):
+                    texts[index] += piece
+                    if piece:
+                        emit(TokenEvent(description=index, text=piece))
     known = [*liked, *(live.catalogue.titles[int(row)] for row in history.rows), *ASK_OPENINGS]
     parsed = parse_descriptions(texts, limit=request.descriptions, known=known)
     return [Description(text, "generator") for text in parsed]

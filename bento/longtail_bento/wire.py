@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
@@ -220,3 +220,45 @@ class Problem(BaseModel):
     detail: str
     request_id: str
     field: str | None = None
+
+
+class ReleaseEvent(BaseModel):
+    """Who answers. Where a canary cannot, this comes again with the live release, and what came before is void."""
+
+    event: ClassVar[str] = "release"
+
+    request_id: str
+    release: str
+
+
+class TokenEvent(BaseModel):
+    """A piece of a text as the generator writes it; joined by their number, pieces are the texts before tidying."""
+
+    event: ClassVar[str] = "token"
+
+    description: int = Field(ge=0, description="Number of the text that grows, from 0.")
+    text: str
+
+
+class ItemsEvent(RecommendResponse):
+    """The whole answer, as the plain call gives it."""
+
+    event: ClassVar[str] = "items"
+
+
+class DoneEvent(BaseModel):
+    """Nothing follows, and nothing is missing."""
+
+    event: ClassVar[str] = "done"
+
+    request_id: str
+
+
+class ErrorEvent(Problem):
+    """Nothing follows, and what came is incomplete."""
+
+    event: ClassVar[str] = "error"
+
+
+StreamEvent = ReleaseEvent | TokenEvent | ItemsEvent | DoneEvent | ErrorEvent
+"""What a streamed recommendation is made of, in this order: a release, tokens, items, done; or an error at any time."""

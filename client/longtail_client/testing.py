@@ -52,6 +52,7 @@ class FakeTransport:
         loadable: Versions that `serve_versions` can load.
         loads: Each call of `serve_versions`.
         down: Whether nothing answers.
+        cancelled: Generations that were ended before they were whole.
     """
 
     def __init__(
@@ -106,7 +107,7 @@ class FakeTransport:
             else:
                 await self._pass_time(model, timeout_s)
                 yield self._texts(["".join(part) for part in words])
-        except GeneratorExit:
+        except (GeneratorExit, asyncio.CancelledError):
             self.cancelled += 1
             raise
 

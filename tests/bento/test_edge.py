@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
 import pytest
 
-from longtail_bento.edge import Edge, problem_of, request_id_var
+from longtail_bento.edge import Edge, request_id_var, retry_headers
+from longtail_bento.problem import problem_of
 from longtail_client.errors import InvalidRequest, ModelUnavailable, Overloaded
 
 
@@ -35,11 +37,15 @@ class Wire:
             for index, piece in enumerate(pieces)
         ]
         self.n_received = 0
+        self.left = asyncio.Event()
         self.sent: list[dict[str, Any]] = []
 
     async def receive(self) -> dict[str, Any]:
         self.n_received += 1
-        return self._incoming.pop(0) if self._incoming else {"type": "http.disconnect"}
+        if self._incoming:
+            return self._incoming.pop(0)
+        await self.left.wait()
+        return {"type": "http.disconnect"}
 
     async def send(self, message: dict[str, Any]) -> None:
         self.sent.append(message)
@@ -108,11 +114,12 @@ async def test_what_is_no_http_passes_untouched() -> None:
     ],
 )
 def test_an_error_is_written_with_its_kind_and_headers(error: Any, kind: str, headers: dict[str, str]) -> None:
-    document, sent = problem_of(error)
+    document = problem_of(error, "r")
+    assert document["request_id"] == "r"
     assert document["type"] == f"urn:longtail:problem:{kind}"
     assert document["detail"] == str(error)
     assert document.get("field") == getattr(error, "field", None)
-    assert sent == headers
+    assert retry_headers(error) == headers
 
 
 async def test_an_error_before_the_answer_is_a_problem() -> None:
@@ -134,3 +141,21 @@ async def test_an_error_after_the_answer_began_is_raised() -> None:
     with pytest.raises(ZeroDivisionError):
         await call(wire, breaking)
     assert [message["type"] for message in wire.sent] == ["http.response.start"]
+
+
+async def test_a_caller_who_leaves_ends_the_answer() -> None:
+    wire, ended = Wire(b""), asyncio.Event()
+
+    async def slow(scope: Any, receive: Any, send: Any) -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            ended.set()
+
+    request = asyncio.create_task(call(wire, slow))
+    await asyncio.sleep(0.01)
+    assert not ended.is_set()
+    wire.left.set()
+    await request
+    assert ended.is_set()
+    assert wire.sent == []
