@@ -12,7 +12,7 @@ CATALOGUE := var/catalogues/demo/manifest.json
 RELEASE := var/releases/demo-1/release.json
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test demo up down export bench wheel bento wheelcheck clean
+.PHONY: help setup check test demo up down export stubs bench wheel bento wheelcheck clean
 
 help: ## Show what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s $$'\t'
@@ -63,6 +63,9 @@ $(RELEASE): | $(CATALOGUE) $(GENERATOR)
 
 bench: setup export ## Measure what the documents claim
 	python -m bench
+
+stubs: setup ## Write the gRPC stubs anew, after recommend.proto changed
+	cd client && python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. --grpc_python_out=. longtail_client/v1/recommend.proto
 
 wheel: setup ## Build dist/longtail-*.whl
 	rm -rf dist && python -m build --wheel --outdir dist .

@@ -55,8 +55,7 @@ class Edge:
             await self._app(scope, receive, send)
             return
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        given = headers.get("x-request-id", "")
-        request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        request_id = accepted_request_id(headers.get("x-request-id", ""))
         token = request_id_var.set(request_id)
         status = 500
         started = False
@@ -128,6 +127,11 @@ class Edge:
         if scope["path"] in self._endpoints and scope["method"] == "POST" and media_type != "application/json":
             raise UnsupportedMediaType(f"expected Content-Type application/json, got '{media_type[:80]}'")
         return bytes(body)
+
+
+def accepted_request_id(given: str) -> str:
+    """Take a caller's id of a request, or make one where that is missing or malformed."""
+    return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
 
 
 async def _run(app: App, scope: Scope, receive: Receive, send: Send) -> None:

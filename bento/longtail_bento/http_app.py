@@ -16,7 +16,7 @@ from longtail_bento import metrics
 from longtail_bento.answering import Answering
 from longtail_bento.clock import Clock
 from longtail_bento.edge import Edge, request_id_var, retry_headers
-from longtail_bento.problem import problem, problem_of
+from longtail_bento.problem import problem, problem_of, refusal_of
 from longtail_bento.release_overview import overview
 from longtail_bento.settings import ServiceSettings
 from longtail_bento.status import Status
@@ -197,13 +197,8 @@ def _response(document: Mapping[str, Any], headers: Mapping[str, str]) -> JSONRe
 
 
 def _first_invalid_field(error: RequestValidationError) -> InvalidRequest | MalformedBody:
-    """Name the first field at fault; the given value is left out, since it may be somebody's history."""
     first = error.errors()[0]
-    place = [str(part) for part in first["loc"] if part != "body"]
-    message = str(first["msg"]).removeprefix("Value error, ")
     if first["type"] == "json_invalid":
-        return MalformedBody(f"expected JSON, got something else at character {place[0] if place else 0}: {message}")
-    if not place and ": " in message:  # a rule over several fields begins with their names
-        return InvalidRequest(message, field=message.partition(":")[0])
-    field = ".".join(place) or "body"
-    return InvalidRequest(f"{field}: {message}", field=field)
+        place = first["loc"][-1]
+        return MalformedBody(f"expected JSON, got something else at character {place}: {first['msg']}")
+    return refusal_of(error.errors())

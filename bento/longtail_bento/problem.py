@@ -6,10 +6,11 @@ Source: RFC 9457.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from longtail_bento.status import Status, status_of
-from longtail_client.errors import LongtailError
+from longtail_client.errors import InvalidRequest, LongtailError
 
 UNKNOWN = Status(500, "INTERNAL", "Something went wrong")
 
@@ -18,6 +19,21 @@ def problem_of(error: LongtailError, request_id: str) -> dict[str, Any]:
     """Write an error as a problem document."""
     field = getattr(error, "field", None)
     return problem(status_of(error), type(error).__name__, str(error), request_id, field)
+
+
+def refusal_of(errors: Sequence[Mapping[str, Any]]) -> InvalidRequest:
+    """Name the first field at fault; the given value is left out, since it may be somebody's history.
+
+    Args:
+        errors: What pydantic found, in its order.
+    """
+    first = errors[0]
+    place = [str(part) for part in first["loc"] if part != "body"]
+    message = str(first["msg"]).removeprefix("Value error, ")
+    if not place and ": " in message:  # a rule over several fields begins with their names
+        return InvalidRequest(message, field=message.partition(":")[0])
+    field = ".".join(place) or "body"
+    return InvalidRequest(f"{field}: {message}", field=field)
 
 
 def unknown_problem(request_id: str) -> dict[str, Any]:

@@ -135,8 +135,10 @@ def stack(
     if settings.triton_admin_key is None:
         settings = settings.model_copy(update={"triton_admin_key": SecretStr(secrets.token_hex(16))})
     ports = [settings.triton_http_port, settings.triton_grpc_port, settings.triton_metrics_port]
-    for port in ports if triton_only else [*ports, settings.port]:
-        require_free_port(settings.host if port == settings.port else "127.0.0.1", port)
+    for port in ports:
+        require_free_port("127.0.0.1", port)
+    for port in () if triton_only else (settings.port, settings.grpc_port):
+        require_free_port(settings.host, port)
     with ExitStack() as held:
         say("starting Triton")
         triton = TritonServer(settings, models=(TEXT_ENCODER.name,) if triton_only else ALL_MODELS)
@@ -188,5 +190,5 @@ def require_free_port(host: str, port: int) -> None:
         except OSError as error:
             raise OperatorError(
                 f"port {port} on {host} is taken ({error.strerror}); end what listens there (`longtail down` ends a "
-                "running longtail), or choose others with LONGTAIL_PORT and LONGTAIL_TRITON_*_PORT"
+                "running longtail), or choose others with LONGTAIL_PORT, LONGTAIL_GRPC_PORT and LONGTAIL_TRITON_*_PORT"
             ) from error

@@ -1,4 +1,4 @@
-"""The BentoML service: loads the live release, answers over HTTP, says whether an inference just went through."""
+"""The BentoML service: loads the live release, opens both doors, says whether an inference just went through."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import time
 import bentoml
 
 from longtail_bento.answering import Answering
+from longtail_bento.grpc_server import GrpcDoor
 from longtail_bento.http_app import HttpDoor
 from longtail_bento.interactions import Interactions
 from longtail_bento.release_set import ReleaseSet
@@ -19,9 +20,11 @@ from longtail_client.triton_transport import TritonTransport
 _PROBE_TEXT = "is anybody there"
 _PROBE_TIMEOUT_S = 5.0
 _PROBE_AGE_S = 1.0
+_GRACE_S = 10.0
 
 settings = ServiceSettings()
 door = HttpDoor(settings)
+grpc_door = GrpcDoor(settings)
 
 
 @bentoml.service(name="longtail", workers=settings.workers, traffic={"timeout": 120})
@@ -45,13 +48,16 @@ class Longtail:
         await self._interactions.prepare()
         self._trials = Trials(settings, self._releases, self._interactions)
         self._trials.start()
-        door.open(Answering(self._releases, self._interactions, self._trials))
+        answering = Answering(self._releases, self._interactions, self._trials)
+        door.open(answering)
+        await grpc_door.start(answering, self.__is_ready__)
         gc.collect()
         gc.freeze()  # what lives as long as the process need not be looked through again
 
     @bentoml.on_shutdown
     async def stop(self) -> None:
-        """Write what is known, and give connections back."""
+        """Let running calls end, write what is known, and give connections back."""
+        await grpc_door.stop(grace_s=_GRACE_S)
         await self._trials.stop()
         await self._releases.stop()
         await self._interactions.close()

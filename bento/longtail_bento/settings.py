@@ -33,6 +33,9 @@ class ServiceSettings(ClientSettings):
         description="Address the service listens on. Anything but loopback opens it to others.",
     )
     port: int = Field(default=3000, ge=1, le=65535, description="HTTP port of the service.")
+    grpc_port: int = Field(
+        default=3001, ge=0, le=65535, description="gRPC port of the service, on the same address; 0 takes a free one."
+    )
     workers: int = Field(
         default=1,
         ge=1,

@@ -32,6 +32,7 @@ def test_settings_come_out_of_the_environment_as_they_went_in(tmp_path: Path, mo
         release="shop-2",
         host="0.0.0.0",
         port=3100,
+        grpc_port=3101,
         workers=3,
         triton_http_port=8100,
         triton_grpc_port=8101,

@@ -68,11 +68,12 @@ def settings(built: Path, tmp_path_factory: pytest.TempPathFactory) -> ServiceSe
     for name in ("catalogues", "releases"):
         (var / name).symlink_to((built / "var" / name).absolute())
     shutil.copy(built / "var" / "longtail.db", var)
-    http, triton_http, triton_grpc, triton_metrics = free_ports(4)
+    http, grpc, triton_http, triton_grpc, triton_metrics = free_ports(5)
     return ServiceSettings(
         var=var,
         model_repository=built / "model_repository",
         port=http,
+        grpc_port=grpc,
         triton_http_port=triton_http,
         triton_grpc_port=triton_grpc,
         triton_metrics_port=triton_metrics,
@@ -192,5 +193,5 @@ def module_ports() -> dict[str, int]:
 
 
 def _ports_by_setting() -> dict[str, int]:
-    names = ("port", "triton_http_port", "triton_grpc_port", "triton_metrics_port")
-    return dict(zip(names, free_ports(4), strict=True))
+    names = ("port", "grpc_port", "triton_http_port", "triton_grpc_port", "triton_metrics_port")
+    return dict(zip(names, free_ports(5), strict=True))

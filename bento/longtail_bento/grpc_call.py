@@ -1,0 +1,76 @@
+"""One gRPC call: bytes in, a message or a refusal out; it has an id, ends in one status, and is counted."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from google.protobuf.message import DecodeError, Message
+
+from longtail_bento import metrics
+from longtail_bento.edge import accepted_request_id
+from longtail_bento.grpc_status import code_of, retry_after_s, trailers_of
+from longtail_bento.problem import problem_of, unknown_problem
+from longtail_client.errors import LongtailError, MalformedBody
+
+Context = Any
+M = TypeVar("M", bound=Message)
+
+_log = logging.getLogger("longtail")
+
+
+class Call:
+    """Gives a call its id, holds the problem in which it ends, and counts how it ended.
+
+    What the block raises is swallowed into ``problem``; the call is aborted after the block, since grpc ends a handler
+    by an exception of its own.
+
+    Args:
+        method: Name that the call is counted under.
+        context: grpc's.
+    """
+
+    def __init__(self, method: str, context: Context) -> None:
+        given = dict(context.invocation_metadata() or ()).get("x-request-id", "")
+        self.request_id = accepted_request_id(given if isinstance(given, str) else "")
+        self.problem: Mapping[str, Any] | None = None
+        self._method = method
+        self._context = context
+        self._retry_after_s: float | None = None
+
+    async def __aenter__(self) -> Call:
+        await self._context.send_initial_metadata((("x-request-id", self.request_id),))
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> bool:
+        if isinstance(error, LongtailError):
+            self.problem = problem_of(error, self.request_id)
+            self._retry_after_s = retry_after_s(error)
+        elif isinstance(error, Exception):
+            _log.error("request %s failed", self.request_id, exc_info=error)
+            self.problem = unknown_problem(self.request_id)
+        code = "OK" if kind is None else "CANCELLED"
+        if self.problem is not None:
+            code = code_of(self.problem).name
+        metrics.REQUESTS.labels(self._method, code).inc()
+        return self.problem is not None
+
+    async def end(self) -> None:
+        """End the call in the status of its problem, where it has one."""
+        if self.problem is not None:
+            trailers = trailers_of(self.problem, self._retry_after_s)
+            await self._context.abort(code_of(self.problem), self.problem["detail"], trailers)
+
+
+def parsed(message: type[M], raw: bytes) -> M:
+    """Read bytes as a message.
+
+    Raises:
+        MalformedBody: They are no such message.
+    """
+    try:
+        read: M = message.FromString(raw)
+    except DecodeError as error:
+        raise MalformedBody(f"expected a message {message.DESCRIPTOR.full_name}, got bytes that are none") from error
+    return read
