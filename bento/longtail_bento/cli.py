@@ -1,4 +1,4 @@
-"""The online commands: `longtail up`, `down`, `probe`, `interactions load`, `release diff`."""
+"""The online commands: `longtail up`, `down`, `probe`, `interactions load`, `interactions migrate`, `release diff`."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ def register(app: typer.Typer) -> None:
     app.command()(probe)
     interactions = typer.Typer(no_args_is_help=True, help="Stored interactions of users.")
     interactions.command("load")(load_interactions)
+    interactions.command("migrate")(migrate_interactions)
     app.add_typer(interactions, name="interactions")
     group(app, "release").command("diff")(diff)
 
@@ -114,7 +115,7 @@ def probe(
 def load_interactions(
     path: Annotated[Path, typer.Argument(help="Parquet: user_id, item_id, weight, timestamp, as a catalogue has it.")],
     *,
-    kind: Annotated[str, typer.Option(help="What they are: rating, view, like, …")] = "rating",
+    kind: Annotated[str, typer.Option(help="What they are: view, rating, like, dislike or purchase.")] = "rating",
     as_json: Json = False,
 ) -> None:
     """Store interactions; those that are stored already are left as they are.
@@ -124,10 +125,13 @@ def load_interactions(
     import pyarrow
     import pyarrow.parquet
 
-    from longtail_bento.domain import Interaction
+    from longtail_bento.domain import KINDS, Interaction
     from longtail_bento.interactions import Interactions
     from longtail_bento.settings import ServiceSettings
 
+    known = next((each for each in KINDS if each == kind), None)
+    if known is None:
+        raise DataInvalid(f"--kind: expected one of {', '.join(KINDS)}, got '{kind}'")
     try:
         table = pyarrow.parquet.read_table(path, columns=["user_id", "item_id", "weight", "timestamp"])
     except (OSError, pyarrow.ArrowInvalid, KeyError) as error:
@@ -138,16 +142,33 @@ def load_interactions(
         try:
             await store.prepare()
             columns = (table[name].to_pylist() for name in ("user_id", "item_id", "weight", "timestamp"))
-            rows = ((user_id, Interaction(*rest)) for user_id, *rest in zip(*columns, strict=True))
-            return await store.record(rows, kind=kind)
+            return await store.record(
+                (user_id, Interaction(item_id, weight, timestamp, known))
+                for user_id, item_id, weight, timestamp in zip(*columns, strict=True)
+            )
         finally:
             await store.close()
 
-    n_rows = asyncio.run(load())
+    n_new = asyncio.run(load())
     if as_json:
-        emit({"interactions": n_rows})
+        emit({"interactions": table.num_rows, "new": n_new})
     else:
-        _console.print(f"stored {n_rows} interactions")
+        _console.print(f"stored {table.num_rows} interactions, {n_new} of them new")
+
+
+def migrate_interactions(*, as_json: Json = False) -> None:
+    """Bring the database of interactions to the shape that this version needs; the service does it too when it starts.
+
+    Example: longtail interactions migrate
+    """
+    from longtail_bento.database import migrate, url_of
+    from longtail_bento.settings import ServiceSettings
+
+    before, after = migrate(url_of(ServiceSettings().interactions_url))
+    if as_json:
+        emit({"from": before, "to": after})
+    else:
+        _console.print(f"the database is at migration {after}" + (f", it was at {before}" if before != after else ""))
 
 
 def diff(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,11 @@ Counts = npt.NDArray[np.int64]
 """One count an item."""
 
 QuerySource = Literal["description", "steer", "interest"]
+Kind = Literal["view", "rating", "like", "dislike", "purchase"]
+"""What a user did with an item."""
+
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
 DescriptionSource = Literal["generator", "given"]
 
 
@@ -31,11 +36,13 @@ class Interaction:
         item_id: The item.
         weight: How strongly it speaks for the item; a rating, or 1.
         timestamp: Seconds since 1970; 0 where it is not known.
+        kind: What the user did.
     """
 
     item_id: str
     weight: float = 1.0
     timestamp: int = 0
+    kind: Kind = "rating"
 
 
 @dataclass(frozen=True, slots=True)

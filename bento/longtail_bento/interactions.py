@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
+from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 
-from sqlalchemy import BigInteger, Column, Float, Integer, MetaData, String, Table, UniqueConstraint, select
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Float,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    UniqueConstraint,
+    delete,
+    select,
+)
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from longtail_bento.database import answering, migrate, open_engine, url_of
 from longtail_bento.domain import Interaction
+from longtail_client.errors import InvalidRequest
 
 _ROWS_A_STATEMENT = 5000
 
-_metadata = MetaData()
+METADATA = MetaData()
 
 INTERACTIONS = Table(
     "interactions",
-    _metadata,
+    METADATA,
     Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
     Column("user_id", String(200), nullable=False, index=True),
     Column("item_id", String(200), nullable=False),
@@ -27,66 +40,131 @@ INTERACTIONS = Table(
     Column("timestamp", BigInteger, nullable=False),
     UniqueConstraint("user_id", "item_id", "kind", "timestamp"),
 )
-"""One row an event; the same event recorded twice is one row."""
+"""One row an event; the same event recorded twice is one row. A change here needs a migration."""
+
+_EVENT = (INTERACTIONS.c.item_id, INTERACTIONS.c.weight, INTERACTIONS.c.timestamp, INTERACTIONS.c.kind)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A part of a user's interactions.
+
+    Attributes:
+        interactions: In the order they were recorded.
+        next: Where the next page begins; None after the last.
+    """
+
+    interactions: list[Interaction]
+    next: int | None
 
 
 class Interactions:
     """The store.
 
     Args:
-        url: A SQLAlchemy URL of an async driver, ``sqlite+aiosqlite:///…`` or ``postgresql+asyncpg://…``.
+        url: ``sqlite:///path`` or ``postgresql://user:password@host/name``.
+
+    Raises:
+        SettingsInvalid: The URL is of neither kind.
     """
 
     def __init__(self, url: str) -> None:
-        if url.startswith("sqlite") and ":///" in url:
-            Path(url.split(":///", 1)[1]).parent.mkdir(parents=True, exist_ok=True)
-        self._engine: AsyncEngine = create_async_engine(url, pool_pre_ping=True)
+        self._url = url_of(url)
+        self._engine = open_engine(self._url)
 
-    async def prepare(self) -> None:
-        """Create the table where it is missing."""
-        async with self._engine.begin() as connection:
-            await connection.run_sync(_metadata.create_all)
+    async def prepare(self) -> tuple[str | None, str | None]:
+        """Bring the database to the present shape; see `migrate`."""
+        return await asyncio.to_thread(migrate, self._url)
 
     async def of_user(self, user_id: str) -> list[Interaction]:
-        """Read a user's interactions in the order they were recorded; none for a user nobody knows."""
-        query = (
-            select(INTERACTIONS.c.item_id, INTERACTIONS.c.weight, INTERACTIONS.c.timestamp)
-            .where(INTERACTIONS.c.user_id == user_id)
-            .order_by(INTERACTIONS.c.id)
-        )
-        async with self._engine.connect() as connection:
-            return [Interaction(*row) for row in (await connection.execute(query)).all()]
+        """Read a user's interactions in the order they were recorded; none for a user nobody knows.
 
-    async def record(self, user_id_and_interaction: Iterable[tuple[str, Interaction]], *, kind: str) -> int:
+        Raises:
+            DatabaseUnavailable: The database does not answer.
+        """
+        return (await self.page_of_user(user_id)).interactions
+
+    async def page_of_user(self, user_id: str, *, after: int = 0, limit: int | None = None) -> Page:
+        """Read a part of a user's interactions.
+
+        Args:
+            user_id: The user.
+            after: The `next` of the page before; 0 for the first.
+            limit: Interactions at most; None reads all that follow.
+
+        Raises:
+            DatabaseUnavailable: The database does not answer.
+        """
+        if "\0" in user_id:
+            return Page([], None)
+        query = (
+            select(INTERACTIONS.c.id, *_EVENT)
+            .where(INTERACTIONS.c.user_id == user_id, INTERACTIONS.c.id > after)
+            .order_by(INTERACTIONS.c.id)
+            .limit(None if limit is None else limit + 1)
+        )
+        with answering():
+            async with self._engine.connect() as connection:
+                rows = (await connection.execute(query)).all()
+        more = limit is not None and len(rows) > limit
+        rows = rows[:limit]
+        return Page([Interaction(*row[1:]) for row in rows], rows[-1][0] if more else None)
+
+    async def record(self, user_id_and_interaction: Iterable[tuple[str, Interaction]]) -> int:
         """Store interactions, all or none; those that are stored already are left as they are.
+
+        When this returns they are on the disk.
 
         Args:
             user_id_and_interaction: What happened, in order.
-            kind: ``rating``, ``view``, ``like`` or another word for what happened.
 
         Returns:
-            How many were handed in.
+            How many are new.
+
+        Raises:
+            InvalidRequest: An id holds the character NUL, which PostgreSQL cannot store.
+            DatabaseUnavailable: The database does not answer.
         """
         insert = postgresql.insert if self._engine.dialect.name == "postgresql" else sqlite.insert
-        statement = insert(INTERACTIONS).on_conflict_do_nothing()
-        n_rows = 0
+        statement = insert(INTERACTIONS).on_conflict_do_nothing().execution_options(preserve_rowcount=True)
+        n_new = 0
         pending = iter(user_id_and_interaction)
-        async with self._engine.begin() as connection:
-            while chunk := list(islice(pending, _ROWS_A_STATEMENT)):
-                rows = [
-                    {
-                        "user_id": user_id,
-                        "item_id": interaction.item_id,
-                        "kind": kind,
-                        "weight": interaction.weight,
-                        "timestamp": interaction.timestamp,
-                    }
-                    for user_id, interaction in chunk
-                ]
-                await connection.execute(statement, rows)
-                n_rows += len(rows)
-        return n_rows
+        with answering():
+            async with self._engine.begin() as connection:
+                while chunk := list(islice(pending, _ROWS_A_STATEMENT)):
+                    n_new += (await connection.execute(statement, [_row(*each) for each in chunk])).rowcount
+        return n_new
+
+    async def delete_user(self, user_id: str) -> int:
+        """Delete all interactions of a user.
+
+        Returns:
+            How many there were.
+
+        Raises:
+            DatabaseUnavailable: The database does not answer.
+        """
+        if "\0" in user_id:
+            return 0
+        with answering():
+            async with self._engine.begin() as connection:
+                return (
+                    await connection.execute(delete(INTERACTIONS).where(INTERACTIONS.c.user_id == user_id))
+                ).rowcount
 
     async def close(self) -> None:
         """Close the connections."""
         await self._engine.dispose()
+
+
+def _row(user_id: str, interaction: Interaction) -> dict[str, str | float | int]:
+    for name, value in (("user_id", user_id), ("item_id", interaction.item_id)):
+        if "\0" in value:
+            raise InvalidRequest(f"{name}: expected text without the character NUL", field=name)
+    return {
+        "user_id": user_id,
+        "item_id": interaction.item_id,
+        "kind": interaction.kind,
+        "weight": interaction.weight,
+        "timestamp": interaction.timestamp,
+    }

@@ -22,7 +22,8 @@ class ServiceSettings(ClientSettings):
     )
     database_url: str | None = Field(
         default=None,
-        description="SQLAlchemy URL of the interactions; the default is SQLite in `var`, which serves one machine.",
+        description="URL of the interactions: `sqlite:///path` or `postgresql://user:password@host/name`. The default, "
+        "SQLite in `var`, serves one machine.",
     )
     release: str | None = Field(
         default=None,
@@ -85,8 +86,8 @@ class ServiceSettings(ClientSettings):
 
     @property
     def interactions_url(self) -> str:
-        """The database's SQLAlchemy URL, the default filled in."""
-        return self.database_url or f"sqlite+aiosqlite:///{(self.var / 'longtail.db').absolute()}"
+        """The database's URL, the default filled in."""
+        return self.database_url or f"sqlite:///{(self.var / 'longtail.db').absolute()}"
 
     def as_environment(self) -> dict[str, str]:
         """Write the settings as the variables that another longtail process reads."""

@@ -33,6 +33,7 @@ TABLE: dict[type[errors.LongtailError], Status] = {
     errors.NothingToRecommend: Status(404, "NOT_FOUND", "Nothing is left to recommend"),
     errors.CallerError: Status(400, "INVALID_ARGUMENT", "The request cannot be answered"),
     errors.ModelUnavailable: Status(503, "UNAVAILABLE", "A model does not answer"),
+    errors.DatabaseUnavailable: Status(503, "UNAVAILABLE", "The database does not answer"),
     errors.Overloaded: Status(429, "RESOURCE_EXHAUSTED", "Too many requests"),
     errors.Unavailable: Status(503, "UNAVAILABLE", "Something does not answer"),
     errors.DeadlineExceeded: Status(504, "DEADLINE_EXCEEDED", "The time ran out"),

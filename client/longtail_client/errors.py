@@ -12,9 +12,12 @@
     |   `-- NothingToRecommend    the user has seen everything that was asked for
     |-- Unavailable               the caller waits and tries again
     |   |-- ModelUnavailable      Triton, or one of its models, does not answer
+    |   |-- DatabaseUnavailable   the database of interactions does not answer
     |   `-- Overloaded            a queue is full
     |-- DeadlineExceeded          the caller allows more time, or asks for less
     `-- OperatorError             whoever deploys mends what is deployed
+        |-- SettingsInvalid       a setting cannot be used as it is
+        |-- DatabaseInvalid       the database is not one that this version can read
         |-- ContractMismatch      a tensor or a model config is not what contract.py declares
         |-- ModelNotLoaded        Triton could not load a version of a model, or may not be told to
         |-- ReleaseInvalid        a release names parts that are missing, changed or do not fit together
@@ -100,6 +103,10 @@ class ModelUnavailable(Unavailable):
     """Triton, or one of its models, does not answer."""
 
 
+class DatabaseUnavailable(Unavailable):
+    """The database of interactions does not answer."""
+
+
 class Overloaded(Unavailable):
     """A queue is full."""
 
@@ -110,6 +117,14 @@ class DeadlineExceeded(LongtailError):
 
 class OperatorError(LongtailError):
     """What is deployed, or what is being built, is wrong; no request can mend it."""
+
+
+class SettingsInvalid(OperatorError):
+    """A setting cannot be used as it is."""
+
+
+class DatabaseInvalid(OperatorError):
+    """The database has another shape than this version knows."""
 
 
 class ContractMismatch(OperatorError):

@@ -19,7 +19,7 @@ from packaging.requirements import Requirement
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
-EXTRAS = ("serve", "cpu")
+EXTRAS = ("serve", "postgres", "cpu")
 
 
 def pinned_requirements(wheel: Path, constraints: Path) -> list[str]:

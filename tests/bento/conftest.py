@@ -146,7 +146,7 @@ def settings_for(tmp_path: Path) -> Callable[[Path], ServiceSettings]:
         return ServiceSettings(
             var=folder / "var",
             model_repository=folder / "model_repository",
-            database_url=f"sqlite+aiosqlite:///{tmp_path / 'longtail.db'}",
+            database_url=f"sqlite:///{tmp_path / 'longtail.db'}",
         )
 
     return make
@@ -184,8 +184,7 @@ async def interactions(settings: ServiceSettings) -> AsyncIterator[Interactions]
             ("ada", Interaction("5", 4.0, 200)),
             ("ada", Interaction("9", 5.0, 300)),
             ("bob", Interaction("20", 3.0, 50)),
-        ],
-        kind="rating",
+        ]
     )
     yield store
     await store.close()

@@ -28,7 +28,7 @@ def test_settings_come_out_of_the_environment_as_they_went_in(tmp_path: Path, mo
     settings = ServiceSettings(
         var=tmp_path / "var with space",
         model_repository=tmp_path / "models",
-        database_url="postgresql+asyncpg://longtail@db/longtail?x=1",
+        database_url="postgresql://longtail@db/longtail?x=1",
         release="shop-2",
         host="0.0.0.0",
         port=3100,
@@ -74,8 +74,8 @@ def test_an_argument_outweighs_the_environment_and_that_the_default(monkeypatch:
 
 
 def test_interactions_are_beside_the_rest_unless_a_database_is_named(tmp_path: Path) -> None:
-    assert ServiceSettings(var=tmp_path).interactions_url == f"sqlite+aiosqlite:///{tmp_path}/longtail.db"
-    assert ServiceSettings(database_url="postgresql+asyncpg://db/x").interactions_url == "postgresql+asyncpg://db/x"
+    assert ServiceSettings(var=tmp_path).interactions_url == f"sqlite:///{tmp_path}/longtail.db"
+    assert ServiceSettings(database_url="postgresql://db/x").interactions_url == "postgresql://db/x"
     assert "LONGTAIL_DATABASE_URL" not in ServiceSettings().as_environment()
 
 

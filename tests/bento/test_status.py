@@ -16,8 +16,8 @@ from longtail_client import errors
 
 def modules_of(package: object) -> Iterator[str]:
     for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):  # type: ignore[attr-defined]
-        # The backends run inside Triton, and the service reads the environment.
-        if ".backends." not in module.name and not module.name.endswith(".service"):
+        # The backends run inside Triton, migrations inside Alembic, and the service reads the environment.
+        if not module.name.endswith(".service") and not {"backends", "migrations"} & set(module.name.split(".")):
             yield module.name
 
 

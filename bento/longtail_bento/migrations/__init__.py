@@ -1,0 +1,1 @@
+"""The database's history: one file a change, in `versions`, run in order by `database.migrate`."""
