@@ -5,12 +5,12 @@ Source: RFC 9457.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from longtail_bento.status import Status, status_of
 from longtail_client.errors import InvalidRequest, LongtailError
+from longtail_client.problem import type_of
 
 UNKNOWN = Status(500, "INTERNAL", "Something went wrong")
 
@@ -43,9 +43,8 @@ def unknown_problem(request_id: str) -> dict[str, Any]:
 
 def problem(status: Status, kind: str, detail: str, request_id: str, field: str | None = None) -> dict[str, Any]:
     """Write a problem document."""
-    name = re.sub(r"(?<!^)(?=[A-Z])", "-", kind).lower()
     document = {
-        "type": f"urn:longtail:problem:{name}",
+        "type": type_of(kind),
         "title": status.title,
         "status": status.http,
         "detail": detail,

@@ -27,6 +27,7 @@ TABLE: dict[type[errors.LongtailError], Status] = {
     errors.MalformedBody: Status(400, "INVALID_ARGUMENT", "The body is not JSON"),
     errors.RequestTooLarge: Status(413, "RESOURCE_EXHAUSTED", "The body is too large"),
     errors.UnsupportedMediaType: Status(415, "INVALID_ARGUMENT", "The body must be application/json"),
+    errors.Unauthenticated: Status(401, "UNAUTHENTICATED", "A key is needed"),
     errors.UnknownUser: Status(404, "NOT_FOUND", "No such user"),
     errors.UnknownItem: Status(404, "NOT_FOUND", "No such item"),
     errors.UnknownRelease: Status(404, "NOT_FOUND", "No such release"),

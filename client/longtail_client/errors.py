@@ -6,6 +6,7 @@
     |   |-- MalformedBody         the body is no JSON at all
     |   |-- RequestTooLarge       the body is longer than the service reads
     |   |-- UnsupportedMediaType  the body is declared as something else than JSON
+    |   |-- Unauthenticated       no key, or one that the service does not know
     |   |-- UnknownUser           no interaction of this user is stored
     |   |-- UnknownItem           the live catalogue has no such item
     |   |-- UnknownRelease        no release of this name can be asked now
@@ -38,7 +39,13 @@ from __future__ import annotations
 
 
 class LongtailError(Exception):
-    """Root of every error that longtail raises on purpose."""
+    """Root of every error that longtail raises on purpose.
+
+    Attributes:
+        request_id: Names the request in the service's log, where a service answered with this error.
+    """
+
+    request_id: str | None = None
 
 
 class CallerError(LongtailError):
@@ -68,6 +75,10 @@ class RequestTooLarge(CallerError):
 
 class UnsupportedMediaType(CallerError):
     """The body is declared as something else than JSON."""
+
+
+class Unauthenticated(CallerError):
+    """There is no key, or one that the service does not know."""
 
 
 class UnknownUser(CallerError):

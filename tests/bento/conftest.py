@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 from collections.abc import AsyncIterator, Callable
@@ -10,11 +11,17 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+import uvicorn
 
+from longtail_bento.answering import Answering
 from longtail_bento.domain import Interaction
+from longtail_bento.grpc_server import GrpcDoor
+from longtail_bento.http_app import HttpDoor
 from longtail_bento.interactions import Interactions
+from longtail_bento.release_set import ReleaseSet
 from longtail_bento.releases import LiveRelease, load_release
 from longtail_bento.settings import ServiceSettings
+from longtail_bento.trials import Trials
 from longtail_client.contract import GENERATOR, TEXT_ENCODER
 from longtail_client.manifest import write_manifest
 from longtail_client.release_state import ReleaseState, changing_state, write_state
@@ -208,6 +215,46 @@ class Stage:
 def stage(live: LiveRelease, interactions: Interactions, settings: ServiceSettings, transport: FakeTransport) -> Stage:
     """The tiny deployment, ready to answer."""
     return Stage(live, interactions, settings, transport)
+
+
+@dataclass(frozen=True)
+class Doors:
+    """The URLs of both doors over one `Answering`."""
+
+    http: str
+    grpc: str
+
+
+@pytest.fixture
+async def doors(stage: Stage) -> AsyncIterator[Doors]:
+    """Both doors, open on loopback over the tiny deployment."""
+    releases = ReleaseSet(stage.settings, stage.transport)
+    await releases.start()
+    for _ in range(3000):
+        if releases.live.is_sound:
+            break
+        await asyncio.sleep(0.01)
+    answering = Answering(releases, stage.interactions, Trials(stage.settings, releases, stage.interactions))
+
+    async def ready() -> bool:
+        return not stage.transport.down
+
+    grpc_door = GrpcDoor(stage.settings.model_copy(update={"grpc_port": 0}))
+    grpc_port = await grpc_door.start(answering, ready)
+    http_door = HttpDoor(stage.settings)
+    http_door.open(answering)
+    server = uvicorn.Server(uvicorn.Config(http_door.app, host="127.0.0.1", port=0, lifespan="off", log_config=None))
+    serving = asyncio.create_task(server.serve())
+    for _ in range(3000):
+        if server.started:
+            break
+        await asyncio.sleep(0.01)
+    http_port = server.servers[0].sockets[0].getsockname()[1]
+    yield Doors(f"http://127.0.0.1:{http_port}", f"grpc://127.0.0.1:{grpc_port}")
+    server.should_exit = True
+    await serving
+    await grpc_door.stop(grace_s=1.0)
+    await releases.stop()
 
 
 def as_json(document: object) -> bytes:

@@ -1,0 +1,246 @@
+"""What the service answers, as frozen records with the field names of the API."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from functools import cache
+from types import NoneType, UnionType
+from typing import Any, ClassVar, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from longtail_client.errors import LongtailError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """A description and where it came from."""
+
+    text: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What found an item: a description, a steer sentence, or an interest."""
+
+    sentence: str
+    found_by: str
+    text: str
+    cosine: float
+
+
+@dataclass(frozen=True, slots=True)
+class Recommendation:
+    """One item as served.
+
+    Attributes:
+        rank: From 1.
+        item_id: The item.
+        title: Its title.
+        score: What it was ordered by.
+        similarity: Cosine to what found it, from -1 to 1.
+        popularity_percentile: 0 to 100, the most popular; the tail is below 80.
+        attributes: What the catalogue knows of it.
+        explanation: What found it, where that was asked for.
+    """
+
+    rank: int
+    item_id: str
+    title: str
+    score: float
+    similarity: float
+    popularity_percentile: float
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    explanation: Explanation | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Milliseconds that each stage took."""
+
+    generate: float
+    encode: float
+    retrieve: float
+    rerank: float
+    total: float
+
+
+@dataclass(frozen=True, slots=True)
+class RecommendAnswer:
+    """The items, and all that is needed to make the answer again.
+
+    Attributes:
+        request_id: Names the request in the service's log.
+        release: What answered.
+        seed: What the generator's random numbers started from.
+        timings_ms: Where the time went.
+        degraded: Stages that the answer does without.
+        descriptions: What was searched with; handed back as ``given_descriptions``, they replace the generator.
+        items: Best first.
+    """
+
+    request_id: str
+    release: str
+    seed: int
+    timings_ms: Timings
+    degraded: tuple[str, ...] = ()
+    descriptions: tuple[Description, ...] = ()
+    items: tuple[Recommendation, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DescribeAnswer:
+    """Descriptions alone."""
+
+    request_id: str
+    release: str
+    seed: int
+    timings_ms: Mapping[str, float]
+    descriptions: tuple[Description, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SearchAnswer:
+    """The items nearest to a text, best first."""
+
+    request_id: str
+    release: str
+    timings_ms: Mapping[str, float]
+    items: tuple[Recommendation, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class EncodeAnswer:
+    """One unit vector a text, in order."""
+
+    release: str
+    vectors: tuple[tuple[float, ...], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """How Triton's vectors of the probes compare with those that the index was built with."""
+
+    worst_cosine: float
+    mean_cosine: float
+    compared_at: str
+    mismatch: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """One release: where it is, what it pins, how it fares; ``report`` is what it showed in shadow and on canary."""
+
+    release: str
+    status: str
+    place: str | None = None
+    percent: float | None = None
+    reason: str | None = None
+    encoder_version: str | None = None
+    encoder_sha256: str | None = None
+    tokenizer_sha256: str | None = None
+    generator_version: str | None = None
+    catalogue: str | None = None
+    n_items: int | None = None
+    dim: int | None = None
+    index_sha256: str | None = None
+    prompt_sha256: str | None = None
+    in_flight: int | None = None
+    fingerprint: Fingerprint | None = None
+    report: Mapping[str, Any] | None = None
+    objections: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseAnswer:
+    """What is serving."""
+
+    release: str
+    revision: int
+    releases: tuple[Release, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseEvent:
+    """Who answers. Where this comes again, a canary could not, and what came before is void."""
+
+    event: ClassVar[str] = "release"
+
+    request_id: str
+    release: str
+
+
+@dataclass(frozen=True, slots=True)
+class TokenEvent:
+    """A piece of description number ``description``, as the generator writes it."""
+
+    event: ClassVar[str] = "token"
+
+    description: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ItemsEvent(RecommendAnswer):
+    """The whole answer, as `recommend` gives it."""
+
+    event: ClassVar[str] = "items"
+
+
+@dataclass(frozen=True, slots=True)
+class DoneEvent:
+    """Nothing follows, and nothing is missing."""
+
+    event: ClassVar[str] = "done"
+
+    request_id: str
+
+
+StreamEvent = ReleaseEvent | TokenEvent | ItemsEvent | DoneEvent
+"""What a streamed recommendation is made of, in this order. What fails is raised."""
+
+EVENTS: dict[str, type[StreamEvent]] = {each.event: each for each in get_args(StreamEvent)}
+
+
+def record_of(kind: type[T], document: Mapping[str, Any]) -> T:
+    """Make a record from JSON; fields that this version does not know are left out.
+
+    Raises:
+        LongtailError: A field is missing, or is not what it should be.
+    """
+    try:
+        hints = _hints_of(kind)
+        return kind(**{name: _value(hints[name], document[name]) for name in hints if document.get(name) is not None})
+    except (TypeError, ValueError, AttributeError) as error:
+        raise LongtailError(
+            f"expected an answer that makes a {kind.__name__}, got one that does not: {error}"
+        ) from error
+
+
+def document_of_record(record: Any) -> Any:
+    """Write a record as the JSON that it was made from; what is None is left out."""
+    if is_dataclass(record):
+        parts = {each.name: getattr(record, each.name) for each in fields(record)}
+        return {name: document_of_record(part) for name, part in parts.items() if part is not None}
+    if isinstance(record, tuple):
+        return [document_of_record(each) for each in record]
+    return record
+
+
+def _hints(kind: Any) -> dict[str, Any]:
+    hints = get_type_hints(kind)
+    return {each.name: hints[each.name] for each in fields(kind)}
+
+
+_hints_of: Callable[[Any], dict[str, Any]] = cache(_hints)
+
+
+def _value(hint: Any, value: Any) -> Any:
+    if get_origin(hint) in (Union, UnionType):
+        (hint,) = (each for each in get_args(hint) if each is not NoneType)
+    if get_origin(hint) is tuple:
+        part = get_args(hint)[0]
+        return tuple(value) if part in (str, float) else tuple(_value(part, each) for each in value)
+    return record_of(hint, value) if isinstance(hint, type) and is_dataclass(hint) else value

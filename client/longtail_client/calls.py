@@ -1,0 +1,173 @@
+"""The rows of the API: fields in, a call out that any door can carry. The signatures of both clients are here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, NotRequired, Required, TypedDict, TypeVar
+
+from longtail_client.answers import (
+    EVENTS,
+    DescribeAnswer,
+    EncodeAnswer,
+    RecommendAnswer,
+    ReleaseAnswer,
+    SearchAnswer,
+    StreamEvent,
+    record_of,
+)
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+class HistoryItem(TypedDict):
+    """One thing that a user did: an item, how strongly it speaks for it, and when, in seconds since 1970."""
+
+    item_id: Required[str]
+    weight: NotRequired[float]
+    timestamp: NotRequired[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[T_co]):
+    """One call.
+
+    Attributes:
+        grpc_method: Name of the method of `longtail.v1.Recommender`.
+        http_method: The verb.
+        path: The path.
+        document: The request's fields; those that are None are left to the service.
+        answer: Makes the record from the answer's JSON.
+        deadline_ms: Milliseconds that the answer may take; None leaves it to the service.
+        request_id: Names the call in the service's log; None has the service make one.
+    """
+
+    grpc_method: str
+    http_method: str
+    path: str
+    document: Mapping[str, Any]
+    answer: Callable[[Any], T_co]
+    deadline_ms: int | None = None
+    request_id: str | None = None
+
+
+def recommend(
+    *,
+    user_id: str | None = None,
+    history: Sequence[HistoryItem] | None = None,
+    k: int | None = None,
+    descriptions: int | None = None,
+    steer: Sequence[str] | None = None,
+    tail_only: bool | None = None,
+    adventurousness: float | None = None,
+    diversity: float | None = None,
+    explain: bool | None = None,
+    seed: int | None = None,
+    given_descriptions: Sequence[str] | None = None,
+    deadline_ms: int | None = None,
+    release: str | None = None,
+    request_id: str | None = None,
+) -> Call[RecommendAnswer]:
+    """Recommend items of the long tail to a user, or for a history.
+
+    Args:
+        user_id: A user whose interactions are stored.
+        history: Interactions instead of a user, oldest first.
+        k: Recommendations to return, 1 to 100.
+        descriptions: Descriptions that the generator shall write, 0 to 16.
+        steer: The user's wishes, oldest first.
+        tail_only: Whether the most popular fifth of the catalogue is left out.
+        adventurousness: How far from the popular, 0 to 1.
+        diversity: How far the recommendations are from each other, 0 to 1.
+        explain: Whether each recommendation says what found it.
+        seed: Start of the generator's random numbers.
+        given_descriptions: Descriptions to use instead of the generator's, as an answer carried them.
+        deadline_ms: Milliseconds that the answer may take, retries included.
+        release: A release in service to ask; the default is the live one, or the user's canary.
+        request_id: Names the call in the service's log.
+
+    Raises:
+        CallerError: The request cannot be answered as it is; its ``field`` names what is wrong.
+        Unavailable: The service, or what it needs, does not answer, also not after retries.
+        DeadlineExceeded: The time ran out.
+    """
+    fields = dict(locals())
+    return _posted("Recommend", "/recommend", fields, lambda document: record_of(RecommendAnswer, document))
+
+
+def recommend_stream(
+    *,
+    user_id: str | None = None,
+    history: Sequence[HistoryItem] | None = None,
+    k: int | None = None,
+    descriptions: int | None = None,
+    steer: Sequence[str] | None = None,
+    tail_only: bool | None = None,
+    adventurousness: float | None = None,
+    diversity: float | None = None,
+    explain: bool | None = None,
+    seed: int | None = None,
+    given_descriptions: Sequence[str] | None = None,
+    deadline_ms: int | None = None,
+    release: str | None = None,
+    request_id: str | None = None,
+) -> Call[StreamEvent]:
+    """Recommend as `recommend` does, told as it happens: the release, tokens, the items, done.
+
+    Leaving the iterator ends the work in the service. Errors are those of `recommend`, raised while iterating.
+    """
+    fields = dict(locals())
+    return _posted("RecommendStream", "/recommend/stream", fields, _event)
+
+
+def describe(
+    *,
+    user_id: str | None = None,
+    history: Sequence[HistoryItem] | None = None,
+    descriptions: int | None = None,
+    steer: Sequence[str] | None = None,
+    seed: int | None = None,
+    deadline_ms: int | None = None,
+    release: str | None = None,
+    request_id: str | None = None,
+) -> Call[DescribeAnswer]:
+    """Have the generator describe items that a user would like; the fields and errors are those of `recommend`."""
+    fields = dict(locals())
+    return _posted("Describe", "/describe", fields, lambda document: record_of(DescribeAnswer, document))
+
+
+def encode(*, texts: Sequence[str], release: str | None = None, request_id: str | None = None) -> Call[EncodeAnswer]:
+    """Embed 1 to 256 texts with the live release's encoder."""
+    fields = dict(locals())
+    return _posted("Encode", "/encode", fields, lambda document: record_of(EncodeAnswer, document))
+
+
+def search(
+    *,
+    text: str,
+    k: int | None = None,
+    tail_only: bool | None = None,
+    release: str | None = None,
+    request_id: str | None = None,
+) -> Call[SearchAnswer]:
+    """Find the items nearest to a text."""
+    fields = dict(locals())
+    return _posted("Search", "/search", fields, lambda document: record_of(SearchAnswer, document))
+
+
+def release(*, request_id: str | None = None) -> Call[ReleaseAnswer]:
+    """Say what is serving: versions, hashes, fingerprints, and what releases on trial showed."""
+    return Call(
+        "GetRelease", "GET", "/release", {}, lambda document: record_of(ReleaseAnswer, document), request_id=request_id
+    )
+
+
+def _posted(grpc_method: str, path: str, fields: dict[str, Any], answer: Callable[[Any], T_co]) -> Call[T_co]:
+    request_id = fields.pop("request_id")
+    given = {name: value for name, value in fields.items() if value is not None}
+    return Call(grpc_method, "POST", path, given, answer, fields.get("deadline_ms"), request_id)
+
+
+def _event(document: Mapping[str, Any]) -> StreamEvent:
+    ((name, fields),) = document.items()
+    return record_of(EVENTS[name], fields)
