@@ -7,12 +7,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import suppress
 from typing import TypeVar
 
 from longtail_bento import metrics, pipeline
 from longtail_bento.clock import Clock
+from longtail_bento.interaction_wire import (
+    DeleteRequest,
+    DeleteResponse,
+    InteractionOut,
+    ListRequest,
+    ListResponse,
+    RecordRequest,
+    RecordResponse,
+)
 from longtail_bento.interactions import Interactions
 from longtail_bento.problem import problem_of, unknown_problem
 from longtail_bento.release_set import ReleaseSet
@@ -32,7 +42,7 @@ from longtail_bento.wire import (
     SearchResponse,
     StreamEvent,
 )
-from longtail_client.errors import DeadlineExceeded, LongtailError, OperatorError, Unavailable
+from longtail_client.errors import DeadlineExceeded, LongtailError, OperatorError, Unavailable, UnknownUser
 
 _log = logging.getLogger("longtail")
 
@@ -134,6 +144,40 @@ class Answering:
             encoder = await release.encoder(timeout_s=clock.left_s())
             vectors = await encoder.encode(request.texts, timeout_s=clock.left_s())
             return EncodeResponse(vectors=vectors.tolist(), release=release.name)
+
+    async def record(self, request: RecordRequest) -> RecordResponse:
+        """Store what users did.
+
+        Raises:
+            DatabaseUnavailable: The database does not answer; nothing was stored.
+        """
+        now_s = int(time.time())
+        new = await self.interactions.record(
+            (each.user_id, each.as_interaction(now_s)) for each in request.interactions
+        )
+        metrics.INTERACTIONS.inc(new)
+        return RecordResponse(received=len(request.interactions), new=new)
+
+    async def list_interactions(self, request: ListRequest) -> ListResponse:
+        """Read a page of a user's interactions.
+
+        Raises:
+            UnknownUser: No interaction of the user is stored.
+            DatabaseUnavailable: The database does not answer.
+        """
+        page = await self.interactions.page_of_user(request.user_id, after=request.after, limit=request.limit)
+        if not page.interactions and request.after == 0:
+            raise UnknownUser("no interaction of this user is stored", field="user_id")
+        interactions = [InteractionOut.of(each) for each in page.interactions]
+        return ListResponse(user_id=request.user_id, interactions=interactions, next=page.next)
+
+    async def delete_interactions(self, request: DeleteRequest) -> DeleteResponse:
+        """Delete a user's interactions; it is no error that there are none.
+
+        Raises:
+            DatabaseUnavailable: The database does not answer.
+        """
+        return DeleteResponse(deleted=await self.interactions.delete_user(request.user_id))
 
     async def _answer(
         self,

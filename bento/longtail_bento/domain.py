@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 import numpy as np
@@ -50,14 +50,16 @@ class History:
     """A user's interactions, tidied: one an item, oldest first.
 
     Attributes:
-        rows: Catalogue rows of the latest. Shape ``(n_history,)``.
+        rows: Catalogue rows of the latest that were not disliked. Shape ``(n_history,)``.
         preferences: How much each item says of the user's taste, in ``[0, 1]``. Shape ``(n_history,)``, float32.
         seen: Catalogue rows of all items that the user ever interacted with. Shape ``(n_seen,)``, at least as many.
+        disliked: Catalogue rows of the latest that were disliked. Shape ``(n_disliked,)``.
     """
 
     rows: Rows
     preferences: Vector
     seen: Rows
+    disliked: Rows = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
     def most_telling(self, n_items: int) -> Rows:
         """Return the rows with the highest preference, the latest first among equals."""

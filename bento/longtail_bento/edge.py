@@ -16,6 +16,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from longtail_bento import metrics
+from longtail_bento.http_paths import path_of
 from longtail_bento.problem import problem_of, unknown_problem
 from longtail_client.errors import LongtailError, RequestTooLarge, Unavailable, UnsupportedMediaType
 
@@ -41,13 +42,13 @@ class Edge:
     Args:
         app: What answers.
         max_body_bytes: Longest body that is read.
-        endpoints: Paths that take JSON and are counted under their own name; every other path counts as ``other``.
+        longer_body_bytes: The same for the paths that take longer ones.
     """
 
-    def __init__(self, app: App, *, max_body_bytes: int, endpoints: frozenset[str]) -> None:
+    def __init__(self, app: App, *, max_body_bytes: int, longer_body_bytes: Mapping[str, int]) -> None:
         self._app = app
         self._max_body_bytes = max_body_bytes
-        self._endpoints = endpoints
+        self._longer_body_bytes = longer_body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -57,6 +58,7 @@ class Edge:
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         request_id = accepted_request_id(headers.get("x-request-id", ""))
         token = request_id_var.set(request_id)
+        path = path_of(scope["path"])
         status = 500
         started = False
 
@@ -69,7 +71,7 @@ class Edge:
             await send(message)
 
         try:
-            body = await self._read_body(scope, headers, receive)
+            body = await self._read_body(path, scope["method"], headers, receive)
             if await self._left_before_the_end(scope, body, receive, send_marked):
                 status = _CALLER_LEFT
         except LongtailError as error:
@@ -81,8 +83,7 @@ class Edge:
             await send_problem(send_marked, unknown_problem(request_id), {})
         finally:
             request_id_var.reset(token)
-            path = scope["path"]
-            metrics.REQUESTS.labels(path if path in self._endpoints else "other", str(status)).inc()
+            metrics.REQUESTS.labels(path or "other", str(status)).inc()
 
     async def _left_before_the_end(self, scope: Scope, body: bytes, receive: Receive, send: Send) -> bool:
         """Have the app answer, and end that when the caller goes away: nobody waits for what it does any more."""
@@ -107,8 +108,9 @@ class Edge:
             watching.cancel()
         return False
 
-    async def _read_body(self, scope: Scope, headers: Mapping[str, str], receive: Receive) -> bytes:
+    async def _read_body(self, path: str | None, method: str, headers: Mapping[str, str], receive: Receive) -> bytes:
         """Read the whole body; what is too long is read on and thrown away, so that the caller hears the answer."""
+        max_body_bytes = self._longer_body_bytes.get(path or "", self._max_body_bytes)
         body = bytearray()
         n_bytes = 0
         more = True
@@ -119,12 +121,12 @@ class Edge:
             chunk = message.get("body", b"")
             n_bytes += len(chunk)
             more = message.get("more_body", False) and n_bytes <= _DRAINED_BYTES
-            if n_bytes <= self._max_body_bytes:
+            if n_bytes <= max_body_bytes:
                 body += chunk
-        if n_bytes > self._max_body_bytes:
-            raise RequestTooLarge(f"expected a body of at most {self._max_body_bytes} bytes, got {n_bytes}")
+        if n_bytes > max_body_bytes:
+            raise RequestTooLarge(f"expected a body of at most {max_body_bytes} bytes, got {n_bytes}")
         media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
-        if scope["path"] in self._endpoints and scope["method"] == "POST" and media_type != "application/json":
+        if path is not None and method == "POST" and media_type != "application/json":
             raise UnsupportedMediaType(f"expected Content-Type application/json, got '{media_type[:80]}'")
         return bytes(body)
 

@@ -5,17 +5,29 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from http import HTTPStatus
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, StreamingResponse
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
 from longtail_bento import metrics
 from longtail_bento.answering import Answering
 from longtail_bento.clock import Clock
 from longtail_bento.edge import Edge, request_id_var, retry_headers
+from longtail_bento.http_paths import METHODS, path_of
+from longtail_bento.interaction_wire import (
+    MAX_INTERACTIONS,
+    DeleteRequest,
+    DeleteResponse,
+    ListRequest,
+    ListResponse,
+    RecordRequest,
+    RecordResponse,
+    StoredId,
+)
 from longtail_bento.problem import problem, problem_of, refusal_of
 from longtail_bento.release_overview import overview
 from longtail_bento.settings import ServiceSettings
@@ -36,8 +48,6 @@ from longtail_bento.wire import (
 from longtail_client.errors import InvalidRequest, LongtailError, MalformedBody
 from longtail_client.release_report import Thresholds
 
-_POSTED = frozenset({"/recommend", "/recommend/stream", "/describe", "/search", "/encode"})
-_READ = frozenset({"/release"})
 _UNBUFFERED = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 _EVENT_STREAM: dict[int | str, dict[str, Any]] = {
     200: {
@@ -55,10 +65,19 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
         (415, "The body must be application/json"),
         (422, "A field is not as it should be"),
         (429, "Too many requests"),
-        (503, "A model does not answer; see Retry-After"),
+        (503, "A model or the database does not answer; see Retry-After"),
         (504, "The time ran out"),
     )
 }
+
+
+class _PageQuery(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    after: int = Field(default=0, ge=0, le=2**53, description=ListRequest.model_fields["after"].description)
+    limit: int = Field(
+        default=1000, ge=1, le=MAX_INTERACTIONS, description=ListRequest.model_fields["limit"].description
+    )
 
 
 class HttpDoor:
@@ -82,7 +101,11 @@ class HttpDoor:
         )
         self._add_routes()
         self._add_problems()
-        self.app.add_middleware(Edge, max_body_bytes=settings.max_body_bytes, endpoints=_POSTED | _READ)
+        self.app.add_middleware(
+            Edge,
+            max_body_bytes=settings.max_body_bytes,
+            longer_body_bytes={"/interactions": settings.max_interactions_bytes},
+        )
 
     def open(self, answering: Answering) -> None:
         """Begin to answer."""
@@ -141,6 +164,21 @@ class HttpDoor:
             metrics.observe_stages("encode", clock.finished_ms("encode"))
             return answer
 
+        @self.app.post("/interactions")
+        async def record(request: RecordRequest) -> RecordResponse:
+            """Record what users did; the next answer reflects it, and nothing that is acknowledged is lost."""
+            return await self.answering.record(request)
+
+        @self.app.get("/users/{user_id:path}/interactions", response_model_exclude_none=True)
+        async def list_interactions(user_id: StoredId, page: Annotated[_PageQuery, Query()]) -> ListResponse:
+            """Read a user's interactions, a page at a time."""
+            return await self.answering.list_interactions(ListRequest(user_id=user_id, **page.model_dump()))
+
+        @self.app.delete("/users/{user_id:path}/interactions")
+        async def delete_interactions(user_id: StoredId) -> DeleteResponse:
+            """Delete all of a user's interactions; they are then in no answer any more."""
+            return await self.answering.delete_interactions(DeleteRequest(user_id=user_id))
+
         @self.app.get("/release")
         async def release() -> ReleasesResponse:
             """Say what is serving: versions, hashes, fingerprints, and what releases on trial showed."""
@@ -153,9 +191,11 @@ class HttpDoor:
         @self.app.api_route("/{path:path}", methods=_METHODS, include_in_schema=False)
         async def elsewhere(path: str) -> None:
             """Answer in our own words what BentoML would answer in its own."""
-            for method, paths in (("POST", _POSTED), ("GET", _READ)):
-                if f"/{path}" in paths:
-                    raise HTTPException(405, f"expected {method} on /{path}", headers={"Allow": method})
+            known = path_of(f"/{path}")
+            if known is not None:
+                methods = METHODS[known]
+                expected = f"expected {' or '.join(methods)} on {known}"
+                raise HTTPException(405, expected, headers={"Allow": ", ".join(methods)})
             raise HTTPException(404, f"there is nothing at /{path[:80]}; see /docs.json")
 
     def _add_problems(self) -> None:

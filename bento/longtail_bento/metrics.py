@@ -16,6 +16,7 @@ STAGE_SECONDS = Histogram(
 )
 DEGRADED = Counter("longtail_degraded_total", "Recommendations made without a stage.", ["stage"])
 DESCRIPTIONS = Counter("longtail_descriptions_total", "Descriptions that were searched with, by source.", ["source"])
+INTERACTIONS = Counter("longtail_interactions_total", "Interactions that were stored over the API.")
 ANSWERS = Counter(
     "longtail_release_answers_total",
     "Requests by the release that they were given to.",

@@ -14,6 +14,9 @@ from longtail_client.problem import type_of
 
 UNKNOWN = Status(500, "INTERNAL", "Something went wrong")
 
+_PARTS = ("body", "query", "path")
+"""Parts of an HTTP request; a field is called by its name alone."""
+
 
 def problem_of(error: LongtailError, request_id: str) -> dict[str, Any]:
     """Write an error as a problem document."""
@@ -28,7 +31,9 @@ def refusal_of(errors: Sequence[Mapping[str, Any]]) -> InvalidRequest:
         errors: What pydantic found, in its order.
     """
     first = errors[0]
-    place = [str(part) for part in first["loc"] if part != "body"]
+    place = [str(part) for part in first["loc"]]
+    if place and place[0] in _PARTS:
+        del place[0]
     message = str(first["msg"]).removeprefix("Value error, ")
     if not place and ": " in message:  # a rule over several fields begins with their names
         return InvalidRequest(message, field=message.partition(":")[0])

@@ -65,6 +65,11 @@ class ServiceSettings(ClientSettings):
         ge=1024,
         description="Longest request body that is read. More admits longer histories, and costs memory a request.",
     )
+    max_interactions_bytes: int = Field(
+        default=8_000_000,
+        ge=1024,
+        description="The same for a body of interactions, of which one request may bring 10,000.",
+    )
     default_deadline_ms: int = Field(
         default=10_000,
         ge=100,

@@ -66,7 +66,7 @@ def scope_of(**headers: str) -> dict[str, Any]:
 
 
 async def call(wire: Wire, app: Any, *, max_body_bytes: int = 10, **headers: str) -> Wire:
-    edge = Edge(app, max_body_bytes=max_body_bytes, endpoints=frozenset({"/recommend"}))
+    edge = Edge(app, max_body_bytes=max_body_bytes, longer_body_bytes={"/interactions": 20})
     await edge(scope_of(**headers), wire.receive, wire.send)
     return wire
 
@@ -101,7 +101,7 @@ async def test_the_request_id_does_not_outlive_the_request() -> None:
 async def test_what_is_no_http_passes_untouched() -> None:
     app = Echo()
     scope = {"type": "lifespan"}
-    await Edge(app, max_body_bytes=10, endpoints=frozenset())(scope, Wire().receive, Wire().send)
+    await Edge(app, max_body_bytes=10, longer_body_bytes={})(scope, Wire().receive, Wire().send)
     assert app.seen == [scope]
 
 

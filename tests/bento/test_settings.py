@@ -41,6 +41,7 @@ def test_settings_come_out_of_the_environment_as_they_went_in(tmp_path: Path, mo
         profile="gpu",
         start_timeout_s=12.5,
         max_body_bytes=2048,
+        max_interactions_bytes=4096,
         default_deadline_ms=777,
         encode_timeout_s=1.25,
         generate_timeout_s=2.5,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from longtail_bento.domain import History, Interaction
+from longtail_bento.domain import KINDS, History, Interaction
 from longtail_bento.flow.history import HALF_LIFE_ITEMS, MAX_ITEMS, tidy_history
 
 ROW_OF = {"a": 4, "b": 0, "c": 2}
@@ -65,6 +67,51 @@ def test_nothing_makes_an_empty_history() -> None:
     assert history.preferences.shape == (0,)
 
 
+def test_each_kind_speaks_as_loudly_as_is_said() -> None:
+    given_ = [
+        Interaction("a", 1.0, 1, "view"),
+        Interaction("b", 1.0, 2, "purchase"),
+        Interaction("c", 1.0, 3, "like"),
+    ]
+    expected = [0.3 * 0.5 ** (2 / 50), 0.8 * 0.5 ** (1 / 50), 1.0]
+    np.testing.assert_allclose(tidy_history(given_, ROW_OF).preferences, expected, rtol=1e-6)
+
+
+def test_ratings_are_scaled_among_themselves_alone() -> None:
+    given_ = [Interaction("a", 2.0, 1), Interaction("b", 1.0, 2, "like"), Interaction("c", 4.0, 3)]
+    expected = [0.1 * 0.5 ** (2 / 50), 1.0 * 0.5 ** (1 / 50), 1.0]
+    np.testing.assert_allclose(tidy_history(given_, ROW_OF).preferences, expected, rtol=1e-6)
+
+
+def test_what_is_disliked_is_seen_and_not_preferred() -> None:
+    given_ = [Interaction("a", 1.0, 1, "dislike"), Interaction("b", 5.0, 2), Interaction("c", 1.0, 3, "dislike")]
+    history = tidy_history(given_, ROW_OF)
+    assert history.rows.tolist() == [0]
+    assert history.preferences.tolist() == [1.0]
+    assert history.disliked.tolist() == [4, 2]
+    assert sorted(history.seen.tolist()) == [0, 2, 4]
+
+
+@pytest.mark.parametrize(
+    ("kinds", "counting"),
+    [
+        (("rating", "view"), "rating"),
+        (("like", "purchase", "view"), "like"),
+        (("view", "purchase"), "purchase"),
+        (("purchase", "view"), "purchase"),
+        (("like", "dislike"), "dislike"),
+        (("dislike", "like"), "like"),
+        (("rating", "dislike", "view"), "dislike"),
+    ],
+)
+def test_words_outweigh_deeds_and_the_last_word_counts(kinds: tuple[Any, ...], counting: str) -> None:
+    given_ = [Interaction("a", 1.0, second, kind) for second, kind in enumerate(kinds)]
+    history = tidy_history(given_, ROW_OF)
+    strength = {"rating": 1.0, "like": 1.0, "purchase": 0.8}.get(counting)
+    np.testing.assert_allclose(history.preferences, [] if strength is None else [strength])
+    assert history.disliked.tolist() == ([4] if counting == "dislike" else [])
+
+
 @settings(max_examples=80, deadline=None)
 @given(
     st.lists(
@@ -73,13 +120,15 @@ def test_nothing_makes_an_empty_history() -> None:
             st.sampled_from(["a", "b", "c", "gone"]),
             st.floats(-1e6, 1e6, allow_nan=False),
             st.integers(0, 5),
+            st.sampled_from(KINDS),
         )
     )
 )
 def test_any_interactions_make_one_row_an_item_and_preferences_between_0_and_1(interactions: list[Interaction]) -> None:
     history = tidy_history(interactions, ROW_OF)
     known = {ROW_OF[each.item_id] for each in interactions if each.item_id in ROW_OF}
-    assert sorted(history.rows.tolist()) == sorted(known)
+    assert sorted([*history.rows.tolist(), *history.disliked.tolist()]) == sorted(known)
+    assert sorted(history.seen.tolist()) == sorted(known)
     assert history.preferences.dtype == np.float32
     assert ((history.preferences > 0) & (history.preferences <= 1)).all()
 
