@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import IntEnum
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,14 @@ Array = npt.NDArray[np.generic]
 
 ANY = -1
 """A dimension that the model leaves open."""
+
+
+class Priority(IntEnum):
+    """Levels of Triton's queues; a lower number is taken first. A model without levels ignores them."""
+
+    INTERACTIVE = 1
+    BULK = 2
+
 
 NUMPY_DTYPES: Mapping[str, type[np.generic]] = {
     "BOOL": np.bool_,

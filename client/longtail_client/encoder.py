@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from tokenizers import Tokenizer
 
-from longtail_client.contract import TEXT_ENCODER, Array, Matrix, check_config, check_tensor
+from longtail_client.contract import TEXT_ENCODER, Array, Matrix, Priority, check_config, check_tensor
 from longtail_client.errors import ContractMismatch
 from longtail_client.transport import Transport
 
@@ -120,7 +120,9 @@ class Encoder:
             timeout_s=timeout_s,
         )
 
-    async def encode(self, texts: Sequence[str], *, timeout_s: float | None = None) -> Matrix:
+    async def encode(
+        self, texts: Sequence[str], *, timeout_s: float | None = None, priority: Priority = Priority.INTERACTIVE
+    ) -> Matrix:
         """Embed texts.
 
         Texts are taken in order of length, so that a request holds rows of one bucket. Up to the model's
@@ -129,6 +131,7 @@ class Encoder:
         Args:
             texts: Any number of texts; what exceeds 256 tokens is cut.
             timeout_s: Seconds for the whole call, if less than the encoder's own.
+            priority: Whether it may wait behind calls that somebody waits for.
 
         Returns:
             Unit rows in the order of ``texts``. Shape ``(n_texts, dim)``, float32.
@@ -146,18 +149,19 @@ class Encoder:
             by_length[start : start + self._max_batch_size] for start in range(0, len(rows), self._max_batch_size)
         ]
         limit_s = self._timeout_s if timeout_s is None else min(timeout_s, self._timeout_s)
-        embedded = await asyncio.gather(*(self._infer([rows[i] for i in chunk], limit_s) for chunk in chunks))
+        embedded = await asyncio.gather(*(self._infer([rows[i] for i in chunk], limit_s, priority) for chunk in chunks))
         for chunk, matrix in zip(chunks, embedded, strict=True):
             vectors[chunk] = matrix
         return vectors
 
-    async def _infer(self, rows: Sequence[Sequence[int]], timeout_s: float) -> Matrix:
+    async def _infer(self, rows: Sequence[Sequence[int]], timeout_s: float, priority: Priority) -> Matrix:
         input_ids, attention_mask = padded(rows)
         outputs = await self._transport.infer(
             TEXT_ENCODER.name,
             self.version,
             {"input_ids": input_ids, "attention_mask": attention_mask},
             timeout_s=timeout_s,
+            priority=priority,
         )
         check_tensor(TEXT_ENCODER.name, TEXT_ENCODER.outputs[0], outputs["embedding"], batched=True)
         matrix = outputs["embedding"].astype(np.float32, copy=False)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from longtail_client.contract import GENERATOR, Array, check_config
+from longtail_client.contract import GENERATOR, Array, Priority, check_config
 from longtail_client.errors import ContractMismatch
 from longtail_client.transport import Transport
 
@@ -79,13 +79,21 @@ class Generator:
         check_config(GENERATOR, config)
         return cls(transport, version=version, batched=config.max_batch_size > 0, timeout_s=timeout_s)
 
-    async def generate(self, prompt: str, sampling: Sampling, *, timeout_s: float | None = None) -> list[str]:
+    async def generate(
+        self,
+        prompt: str,
+        sampling: Sampling,
+        *,
+        timeout_s: float | None = None,
+        priority: Priority = Priority.INTERACTIVE,
+    ) -> list[str]:
         """Sample texts and wait for all of them.
 
         Args:
             prompt: The text as the model shall see it, chat markup included.
             sampling: How to sample.
             timeout_s: Seconds for the whole call, if less than the generator's own.
+            priority: Whether it may wait behind calls that somebody waits for.
 
         Returns:
             ``sampling.n`` texts, without the prompt.
@@ -96,17 +104,19 @@ class Generator:
             ContractMismatch: The model refused the sampling parameters, or answered another number of texts.
         """
         texts: list[str] = []
-        async with aclosing(self._call(prompt, sampling, stream=False, timeout_s=timeout_s)) as responses:
+        async with aclosing(self._call(prompt, sampling, False, timeout_s, priority)) as responses:
             async for response in responses:
                 texts.extend(response)
-        if len(texts) != sampling.n:
-            raise ContractMismatch(
-                f"{GENERATOR.name} version {self.version}: expected {sampling.n} texts, got {len(texts)}"
-            )
+        self._check_count(texts, sampling)
         return texts
 
     async def stream(
-        self, prompt: str, sampling: Sampling, *, timeout_s: float | None = None
+        self,
+        prompt: str,
+        sampling: Sampling,
+        *,
+        timeout_s: float | None = None,
+        priority: Priority = Priority.INTERACTIVE,
     ) -> AsyncGenerator[list[str], None]:
         """Sample texts and hand over their pieces as they come.
 
@@ -115,16 +125,27 @@ class Generator:
         Yields:
             ``sampling.n`` pieces, empty where a text did not grow; joined by position they are the texts.
         """
-        async with aclosing(self._call(prompt, sampling, stream=True, timeout_s=timeout_s)) as responses:
+        async with aclosing(self._call(prompt, sampling, True, timeout_s, priority)) as responses:
             async for response in responses:
+                self._check_count(response, sampling)
                 yield response
 
+    def _check_count(self, texts: Sequence[str], sampling: Sampling) -> None:
+        if len(texts) != sampling.n:
+            raise ContractMismatch(
+                f"{GENERATOR.name} version {self.version}: expected {sampling.n} texts, got {len(texts)}"
+            )
+
     async def _call(
-        self, prompt: str, sampling: Sampling, *, stream: bool, timeout_s: float | None
+        self, prompt: str, sampling: Sampling, stream: bool, timeout_s: float | None, priority: Priority
     ) -> AsyncGenerator[list[str], None]:
         limit_s = self._timeout_s if timeout_s is None else min(timeout_s, self._timeout_s)
         responses = self._transport.stream(
-            GENERATOR.name, self.version, self._inputs(prompt, sampling, stream=stream), timeout_s=limit_s
+            GENERATOR.name,
+            self.version,
+            self._inputs(prompt, sampling, stream=stream),
+            timeout_s=limit_s,
+            priority=priority,
         )
         async with aclosing(responses):
             async for response in responses:

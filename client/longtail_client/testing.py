@@ -11,7 +11,7 @@ import re
 import zlib
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,7 @@ from longtail_client.contract import (
     Matrix,
     ModelConfig,
     ModelSpec,
+    Priority,
     TensorSpec,
     check_tensor,
 )
@@ -33,6 +34,9 @@ from longtail_client.generator import Generator, Sampling
 from longtail_client.transport import Transport
 
 FAKE_VERSION = "1"
+FAKE_SLOW_S = 5.0
+
+Fault = Literal["slow", "silent", "broken", "absent"]
 
 
 class FakeTransport:
@@ -52,6 +56,9 @@ class FakeTransport:
         loadable: Versions that `serve_versions` can load.
         loads: Each call of `serve_versions`.
         down: Whether nothing answers.
+        faults: What is wrong with a model: it takes `FAKE_SLOW_S` before each answer and piece, never answers and
+            keeps no time limit, answers something else than its contract says, or is not there.
+        limits: Seconds and priority of each call.
         cancelled: Generations that were ended before they were whole.
     """
 
@@ -72,32 +79,49 @@ class FakeTransport:
         self.loadable = {name: {FAKE_VERSION} for name in self.served}
         self.loads: list[tuple[str, tuple[str, ...]]] = []
         self.calls: list[tuple[str, dict[str, tuple[int, ...]]]] = []
+        self.limits: list[tuple[str, float, Priority]] = []
+        self.faults: dict[str, Fault] = {}
         self.cancelled = 0
 
     async def infer(
-        self, model: str, version: str, inputs: Mapping[str, Array], *, timeout_s: float
+        self,
+        model: str,
+        version: str,
+        inputs: Mapping[str, Array],
+        *,
+        timeout_s: float,
+        priority: Priority = Priority.INTERACTIVE,
     ) -> Mapping[str, Array]:
         """See `Transport.infer`."""
         self._check(TEXT_ENCODER, model, version)
-        self._note(model, inputs)
+        self._note(model, inputs, timeout_s, priority)
         for spec in TEXT_ENCODER.inputs:
             check_tensor(model, spec, inputs[spec.name], batched=True)
         await self._pass_time(model, timeout_s)
+        if self.faults.get(model) == "broken":
+            return {"embedding": np.full((len(inputs["input_ids"]), self.dim), np.nan, dtype=np.float32)}
         rows = zip(inputs["input_ids"], inputs["attention_mask"], strict=True)
         return {"embedding": np.stack([self._vector(ids[mask == 1], version) for ids, mask in rows])}
 
     async def stream(
-        self, model: str, version: str, inputs: Mapping[str, Array], *, timeout_s: float
+        self,
+        model: str,
+        version: str,
+        inputs: Mapping[str, Array],
+        *,
+        timeout_s: float,
+        priority: Priority = Priority.INTERACTIVE,
     ) -> AsyncGenerator[Mapping[str, Array], None]:
         """See `Transport.stream`."""
         self._check(GENERATOR, model, version)
-        self._note(model, inputs)
+        self._note(model, inputs, timeout_s, priority)
         for spec in GENERATOR.inputs:
             check_tensor(model, spec, inputs[spec.name], batched=self.max_batch_size > 0)
         sampling = json.loads(inputs["sampling_parameters"].reshape(-1)[0])
         if sampling["max_tokens"] > 2048:
             raise ContractMismatch("sampling_parameters.max_tokens: expected an integer from 1 to 2048")
-        texts = [self.lines[index % len(self.lines)] for index in range(sampling["n"])]
+        n_texts = sampling["n"] + (self.faults.get(model) == "broken")
+        texts = [self.lines[index % len(self.lines)] for index in range(n_texts)]
         words = [re.findall(r"\S+\s*", text)[: sampling["max_tokens"]] for text in texts]
         try:
             if inputs["stream"].reshape(-1)[0]:
@@ -149,19 +173,24 @@ class FakeTransport:
         """See `Transport.close`."""
 
     def _check(self, spec: ModelSpec, model: str, version: str) -> None:
-        if self.down:
+        if self.down or self.faults.get(model) == "absent":
             raise ModelUnavailable(f"{model} version {version}: the fake is down")
         if model != spec.name or version not in self.served[spec.name]:
             raise ModelUnavailable(f"{model} version {version}: the fake has {spec.name} {self.served[spec.name]}")
 
-    def _note(self, model: str, inputs: Mapping[str, Array]) -> None:
+    def _note(self, model: str, inputs: Mapping[str, Array], timeout_s: float, priority: Priority) -> None:
         self.calls.append((model, {name: array.shape for name, array in inputs.items()}))
+        self.limits.append((model, timeout_s, priority))
 
     async def _pass_time(self, model: str, timeout_s: float) -> None:
-        if self.delay_s > timeout_s:
+        fault = self.faults.get(model)
+        if fault == "silent":
+            await asyncio.Event().wait()
+        delay_s = max(self.delay_s, FAKE_SLOW_S if fault == "slow" else 0.0)
+        if delay_s > timeout_s:
             await asyncio.sleep(timeout_s)
-            raise DeadlineExceeded(f"{model}: the fake takes {self.delay_s} s, {timeout_s} s were allowed")
-        await asyncio.sleep(self.delay_s)
+            raise DeadlineExceeded(f"{model}: the fake takes {delay_s} s, {timeout_s} s were allowed")
+        await asyncio.sleep(delay_s)
 
     def _vector(self, ids: Array, version: str = FAKE_VERSION) -> Matrix:
         total = np.zeros(self.dim)

@@ -8,14 +8,20 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Protocol
 
-from longtail_client.contract import Array, ModelConfig
+from longtail_client.contract import Array, ModelConfig, Priority
 
 
 class Transport(Protocol):
     """Calls models by name and version."""
 
     async def infer(
-        self, model: str, version: str, inputs: Mapping[str, Array], *, timeout_s: float
+        self,
+        model: str,
+        version: str,
+        inputs: Mapping[str, Array],
+        *,
+        timeout_s: float,
+        priority: Priority = Priority.INTERACTIVE,
     ) -> Mapping[str, Array]:
         """Run one request to its one response.
 
@@ -23,7 +29,9 @@ class Transport(Protocol):
             model: Model name.
             version: Model version, always pinned: an unpinned call moves to a new version as soon as it loads.
             inputs: Arrays by tensor name; the first dimension counts rows where the model batches.
-            timeout_s: Seconds until the call is given up, queueing included.
+            timeout_s: Seconds until the call is given up, queueing included; the server is told, and drops a request
+                that has waited this long.
+            priority: Which of the model's queues it waits in.
 
         Returns:
             Arrays by tensor name.
@@ -37,7 +45,13 @@ class Transport(Protocol):
         ...
 
     def stream(
-        self, model: str, version: str, inputs: Mapping[str, Array], *, timeout_s: float
+        self,
+        model: str,
+        version: str,
+        inputs: Mapping[str, Array],
+        *,
+        timeout_s: float,
+        priority: Priority = Priority.INTERACTIVE,
     ) -> AsyncGenerator[Mapping[str, Array], None]:
         """Run one request of a decoupled model; closing the iterator cancels it in the model.
 

@@ -14,7 +14,7 @@ from google.protobuf import json_format, text_format
 from tritonclient.grpc import model_config_pb2
 from tritonclient.utils import InferenceServerException
 
-from longtail_client.contract import GENERATOR, Array, ModelConfig, TensorSpec
+from longtail_client.contract import GENERATOR, Array, ModelConfig, Priority, TensorSpec
 from longtail_client.errors import (
     ContractMismatch,
     DeadlineExceeded,
@@ -63,17 +63,36 @@ class TritonTransport:
         self._client = triton.InferenceServerClient(url, channel_args=_CHANNEL_ARGS)
 
     async def infer(
-        self, model: str, version: str, inputs: Mapping[str, Array], *, timeout_s: float
+        self,
+        model: str,
+        version: str,
+        inputs: Mapping[str, Array],
+        *,
+        timeout_s: float,
+        priority: Priority = Priority.INTERACTIVE,
     ) -> Mapping[str, Array]:
         """See `Transport.infer`."""
         try:
-            result = await self._client.infer(model, _tensors(inputs), model_version=version, client_timeout=timeout_s)
+            result = await self._client.infer(
+                model,
+                _tensors(inputs),
+                model_version=version,
+                priority=int(priority),
+                timeout=_microseconds(timeout_s),
+                client_timeout=timeout_s,
+            )
         except InferenceServerException as error:
             raise self._translated(error, model, version, timeout_s) from error
         return _arrays(result)
 
     async def stream(
-        self, model: str, version: str, inputs: Mapping[str, Array], *, timeout_s: float
+        self,
+        model: str,
+        version: str,
+        inputs: Mapping[str, Array],
+        *,
+        timeout_s: float,
+        priority: Priority = Priority.INTERACTIVE,
     ) -> AsyncGenerator[Mapping[str, Array], None]:
         """See `Transport.stream`."""
         done = asyncio.Event()
@@ -83,6 +102,8 @@ class TritonTransport:
                 "model_name": model,
                 "model_version": version,
                 "inputs": _tensors(inputs),
+                "priority": int(priority),
+                "timeout": _microseconds(timeout_s),
             }
             await done.wait()  # a half-closed stream would end the call before its responses
 
@@ -237,6 +258,11 @@ def _model_config(config: Any) -> ModelConfig:
         inputs=tensors(config.input),
         outputs=tensors(config.output),
     )
+
+
+def _microseconds(timeout_s: float) -> int:
+    """Say how long a request may wait in Triton's queue; 0 would mean for ever."""
+    return max(1, int(timeout_s * 1e6))
 
 
 def _tensors(inputs: Mapping[str, Array]) -> list[Any]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from google.protobuf import text_encoding
 
-from longtail_client.contract import ANY, ModelSpec, TensorSpec
+from longtail_client.contract import ANY, ModelSpec, Priority, TensorSpec
 from longtail_client.errors import ContractMismatch
 from longtail_export.config_profiles import BUCKETS_PARAMETER, PROFILES, Accelerator, ModelProfile, WarmUp, profiles_of
 from longtail_export.config_publication import PublishedVersion, published_versions, shared_dim
@@ -120,8 +120,12 @@ def _body(profile: ModelProfile, served: Sequence[PublishedVersion], dim: int | 
     yield from _block("output", [_tensor(tensor, _output_dims(tensor, dim)) for tensor in model.outputs])
     yield f"version_policy {{ specific {{ versions: {_list(version.version for version in served)} }} }}"
     if profile.queue_delay_us is not None:
-        delay = f"max_queue_delay_microseconds: {profile.queue_delay_us} " if profile.queue_delay_us else ""
-        yield f"dynamic_batching {{ {delay}}}"
+        yield "dynamic_batching {"
+        if profile.queue_delay_us:
+            yield f"  max_queue_delay_microseconds: {profile.queue_delay_us}"
+        yield f"  priority_levels: {len(Priority)} default_priority_level: {Priority.INTERACTIVE.value}"
+        yield "  default_queue_policy { allow_timeout_override: true }"
+        yield "}"
     yield f"instance_group [ {{ count: {profile.instances} kind: {profile.kind} }} ]"
     if profile.accelerators:
         device = profile.kind.removeprefix("KIND_").lower()

@@ -25,9 +25,9 @@ class TokenCountTransport(FakeTransport):
     """Answers each row with its number of tokens in every place."""
 
     async def infer(
-        self, model: str, version: str, inputs: Mapping[str, Array], *, timeout_s: float
+        self, model: str, version: str, inputs: Mapping[str, Array], *, timeout_s: float, **more: Any
     ) -> Mapping[str, Array]:
-        await super().infer(model, version, inputs, timeout_s=timeout_s)
+        await super().infer(model, version, inputs, timeout_s=timeout_s, **more)
         counts = inputs["attention_mask"].sum(axis=1, keepdims=True)
         return {"embedding": np.repeat(counts, self.dim, axis=1).astype(np.float32)}
 
@@ -40,7 +40,7 @@ class ScriptedTransport(FakeTransport):
         self.embedding = embedding
 
     async def infer(
-        self, model: str, version: str, inputs: Mapping[str, Array], *, timeout_s: float
+        self, model: str, version: str, inputs: Mapping[str, Array], *, timeout_s: float, **more: Any
     ) -> Mapping[str, Array]:
         return {"embedding": self.embedding}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,13 +37,13 @@ class RecordingTransport(FakeTransport):
         self.answer = answer
 
     async def stream(
-        self, model: str, version: str, inputs: Mapping[str, Array], *, timeout_s: float
+        self, model: str, version: str, inputs: Mapping[str, Array], *, timeout_s: float, **more: Any
     ) -> AsyncIterator[Mapping[str, Array]]:
         self.inputs = inputs
         if self.answer is not None:
             yield {"text_output": np.array([self.answer], dtype=np.object_)}
             return
-        async for response in super().stream(model, version, inputs, timeout_s=timeout_s):
+        async for response in super().stream(model, version, inputs, timeout_s=timeout_s, **more):
             yield response
 
 

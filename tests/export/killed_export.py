@@ -35,13 +35,13 @@ class Encoding(FakeTransport):
     is_counting = False
 
     async def infer(
-        self, model: str, version: str, inputs: Mapping[str, Array], *, timeout_s: float
+        self, model: str, version: str, inputs: Mapping[str, Array], *, timeout_s: float, **more: Any
     ) -> Mapping[str, Array]:
         self.n_requests += 1
         if self.is_counting and job["place"] == f"encode:{self.n_requests}":
             die()
         self.n_texts += len(inputs["input_ids"])
-        return await super().infer(model, version, inputs, timeout_s=timeout_s)
+        return await super().infer(model, version, inputs, timeout_s=timeout_s, **more)
 
 
 class Deadly(SilentProgress):

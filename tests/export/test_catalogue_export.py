@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -28,11 +29,11 @@ class FailingTransport(FakeTransport):
     """Serves the encoder's configuration, and times out from the second request on."""
 
     async def infer(
-        self, model: str, version: str, inputs: Mapping[str, Array], *, timeout_s: float
+        self, model: str, version: str, inputs: Mapping[str, Array], *, timeout_s: float, **more: Any
     ) -> Mapping[str, Array]:
         if self.calls:
             raise DeadlineExceeded("the fake is slow")
-        return await super().infer(model, version, inputs, timeout_s=timeout_s)
+        return await super().infer(model, version, inputs, timeout_s=timeout_s, **more)
 
 
 class ClosingTransport(FakeTransport):

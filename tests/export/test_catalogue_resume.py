@@ -121,12 +121,12 @@ class Counting(FakeTransport):
     fails_after = 10**9
 
     async def infer(
-        self, model: str, version: str, inputs: Mapping[str, Array], *, timeout_s: float
+        self, model: str, version: str, inputs: Mapping[str, Array], *, timeout_s: float, **more: Any
     ) -> Mapping[str, Array]:
         if self.n_texts >= self.fails_after:
             raise ModelUnavailable("the fake went away")
         self.n_texts += len(inputs["input_ids"])
-        return await super().infer(model, "1", inputs, timeout_s=timeout_s)
+        return await super().infer(model, "1", inputs, timeout_s=timeout_s, **more)
 
     def _check(self, spec: object, model: str, version: str) -> None:
         """Any version."""

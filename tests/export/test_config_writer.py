@@ -96,6 +96,10 @@ def test_a_written_file_says_what_its_profile_says(profile: ModelProfile) -> Non
     assert (group.count, model_config_pb2.ModelInstanceGroup.Kind.Name(group.kind)) == (profile.instances, profile.kind)
     assert config.HasField("dynamic_batching") == (profile.queue_delay_us is not None)
     assert config.dynamic_batching.max_queue_delay_microseconds == (profile.queue_delay_us or 0)
+    if profile.queue_delay_us is not None:
+        batching = config.dynamic_batching
+        assert (batching.priority_levels, batching.default_priority_level) == (2, 1)
+        assert batching.default_queue_policy.allow_timeout_override
     assert [(sample.name, sample.batch_size) for sample in config.model_warmup] == [
         (sample.name, sample.batch_size) for sample in profile.warm_ups
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -31,7 +32,7 @@ class GraphTransport(FakeTransport):
         self._session = ort.InferenceSession(graph, providers=["CPUExecutionProvider"])
 
     async def infer(
-        self, model: str, version: str, inputs: Mapping[str, Array], *, timeout_s: float
+        self, model: str, version: str, inputs: Mapping[str, Array], *, timeout_s: float, **more: Any
     ) -> Mapping[str, Array]:
         (embedding,) = self._session.run(["embedding"], dict(inputs))
         return {"embedding": embedding}
