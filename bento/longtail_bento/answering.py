@@ -201,7 +201,7 @@ class Answering:
             else:
                 metrics.ANSWERS.labels(release.name, place, "answered").inc()
                 return answer
-        return await self._answer(of, Clock(int(clock.left_s() * 1000)), name=None, sticky=None)
+        return await self._answer(of, Clock(clock.left_s() * 1000), name=None, sticky=None)
 
 
 def sticky_of(request: DescribeRequest) -> str | None:

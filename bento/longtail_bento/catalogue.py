@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet
 
 from longtail_bento.domain import Counts, Mask
+from longtail_bento.flow.filtering import AttributeColumn
 from longtail_client.contract import Matrix, Vector
 from longtail_client.errors import ReleaseInvalid, UnknownItem
 from longtail_client.release import liked_phrase
@@ -75,6 +78,10 @@ class Catalogue:
         """Name an item as the prompt names it."""
         return liked_phrase(self.titles[row], self.kinds[row])
 
+    def column(self, attribute: str) -> AttributeColumn | None:
+        """Find an attribute to filter on; None where the catalogue has none of this name, or one of nested records."""
+        return self.attributes.column(attribute) if isinstance(self.attributes, _Attributes) else None
+
     def require(self, item_id: str, *, field: str) -> None:
         """Refuse an id that the catalogue does not have.
 
@@ -90,6 +97,15 @@ class _Attributes(Sequence[Mapping[str, Any]]):
 
     def __init__(self, table: Any) -> None:
         self._table = table
+        self._columns: dict[str, AttributeColumn | None] = {}
+
+    def column(self, name: str) -> AttributeColumn | None:
+        """Read a column by its distinct values, once."""
+        if name not in self._table.column_names:
+            return None
+        if name not in self._columns:
+            self._columns[name] = _distinct(self._table[name])
+        return self._columns[name]
 
     def __len__(self) -> int:
         return int(self._table.num_rows)
@@ -106,3 +122,29 @@ class _Attributes(Sequence[Mapping[str, Any]]):
         if not -len(self) <= row < len(self):
             raise IndexError(row)
         return {name: self._table[name][row].as_py() for name in self._table.column_names}
+
+
+def _distinct(column: Any) -> AttributeColumn | None:
+    entries = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+    rows = np.arange(len(entries))
+    if pa.types.is_list(entries.type) or pa.types.is_large_list(entries.type):
+        rows = pc.list_parent_indices(entries).to_numpy()
+        entries = pc.list_flatten(entries)
+    if pa.types.is_dictionary(entries.type):
+        entries = entries.dictionary_decode()
+    if pa.types.is_nested(entries.type) or pa.types.is_null(entries.type):
+        return None
+    rows = rows[pc.is_valid(entries).to_numpy(zero_copy_only=False)].astype(np.int64)
+    encoded = entries.drop_null().dictionary_encode()
+    kind, codes = entries.type, encoded.indices.to_numpy()
+    if pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind):
+        return AttributeColumn(encoded.dictionary.to_numpy(zero_copy_only=False), codes, rows)
+    if pa.types.is_decimal(kind):
+        return AttributeColumn(encoded.dictionary.cast(pa.float64()).to_numpy(), codes, rows)
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        return AttributeColumn(np.array(encoded.dictionary.to_pylist(), dtype=object), codes, rows)
+    if pa.types.is_temporal(kind) and not pa.types.is_duration(kind):  # as answers show them
+        return AttributeColumn(
+            np.array([each.isoformat() for each in encoded.dictionary.to_pylist()], dtype=object), codes, rows
+        )
+    return None

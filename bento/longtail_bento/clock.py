@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 from longtail_client.errors import DeadlineExceeded, LongtailError
 
@@ -16,7 +17,7 @@ class Clock:
         budget_ms: Milliseconds until the answer is due.
     """
 
-    def __init__(self, budget_ms: int) -> None:
+    def __init__(self, budget_ms: float) -> None:
         self._start_s = time.monotonic()
         self._budget_ms = budget_ms
         self.timings_ms: dict[str, float] = {}
@@ -51,8 +52,33 @@ class Clock:
         """
         left_s = self._start_s + self._budget_ms / 1000 - time.monotonic()
         if left_s <= 0:
-            raise DeadlineExceeded(f"the answer was not ready within {self._budget_ms} ms; allow more with deadline_ms")
+            raise DeadlineExceeded(
+                f"the answer was not ready within {self._budget_ms:.0f} ms; allow more with deadline_ms"
+            )
         return left_s * share
+
+    @asynccontextmanager
+    async def limited(self, *, share: float = 1.0) -> AsyncIterator[Clock]:
+        """End a block when its share of what is left is used up, whether or not what it calls keeps a time limit.
+
+        Args:
+            share: As of `left_s`.
+
+        Yields:
+            The clock of that share.
+
+        Raises:
+            DeadlineExceeded: Nothing is left, or the block took longer.
+        """
+        left_s = self.left_s(share=share)
+        part = Clock(left_s * 1000)
+        try:
+            async with asyncio.timeout(left_s):
+                yield part
+        except TimeoutError as error:
+            raise DeadlineExceeded(
+                f"not ready after {left_s * 1000:.0f} of {self._budget_ms:.0f} ms; allow more with deadline_ms"
+            ) from error
 
     def finished_ms(self, *stages: str) -> dict[str, float]:
         """Return the milliseconds of each stage, 0 for one that was not needed, and ``total``."""

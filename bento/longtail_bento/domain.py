@@ -19,13 +19,13 @@ Mask = npt.NDArray[np.bool_]
 Counts = npt.NDArray[np.int64]
 """One count an item."""
 
-QuerySource = Literal["description", "steer", "interest"]
+QuerySource = Literal["description", "steer", "interest", "aversion"]
+DescriptionSource = Literal["generator", "given", "cache", "attributes"]
+
 Kind = Literal["view", "rating", "like", "dislike", "purchase"]
 """What a user did with an item."""
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
-
-DescriptionSource = Literal["generator", "given"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +77,19 @@ class Description:
 
 
 @dataclass(frozen=True, slots=True)
+class Described:
+    """Descriptions, and the seed that they were sampled with."""
+
+    descriptions: tuple[Description, ...]
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
 class Query:
     """One vector to search with, and where it came from.
 
     Attributes:
-        source: What made it.
+        source: What made it. Of an aversion, the vector is what to keep away from.
         label: The description or the wish; for an interest, the title of the history item nearest to it.
         vector: Unit vector. Shape ``(dim,)``.
     """

@@ -17,6 +17,12 @@ STAGE_SECONDS = Histogram(
 DEGRADED = Counter("longtail_degraded_total", "Recommendations made without a stage.", ["stage"])
 DESCRIPTIONS = Counter("longtail_descriptions_total", "Descriptions that were searched with, by source.", ["source"])
 INTERACTIONS = Counter("longtail_interactions_total", "Interactions that were stored over the API.")
+DESCRIPTION_CACHE = Counter(
+    "longtail_description_cache_total",
+    "Where descriptions came from: hit (kept for this seed), joined (being written for an equal request), written (by "
+    "the generator), stale (kept for any seed, while the generator does not answer). The hit rate is hit over all.",
+    ["outcome"],
+)
 ANSWERS = Counter(
     "longtail_release_answers_total",
     "Requests by the release that they were given to.",

@@ -6,28 +6,29 @@ history -> prompt -> generator -> descriptions -> encoder -> cosine top-k -> rer
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Callable, Sequence
-from contextlib import aclosing
+from typing import cast
 
 import numpy as np
 
+from longtail_bento.catalogue import Catalogue
 from longtail_bento.clock import Clock
-from longtail_bento.domain import Description, History, Query, Ranked
-from longtail_bento.flow.descriptions import parse_descriptions
+from longtail_bento.describing import described, generated, seed_of
+from longtail_bento.domain import Described, History, Mask, Query, Ranked, Rows
 from longtail_bento.flow.explanation import explain
+from longtail_bento.flow.filtering import filter_mask
 from longtail_bento.flow.history import tidy_history
-from longtail_bento.flow.interests import find_interests
-from longtail_bento.flow.prompt import ASK_OPENINGS, MAX_LIKED, render_prompt
 from longtail_bento.flow.reranking import rank
 from longtail_bento.flow.retrieval import PER_QUERY, allowed_items, merge_candidates
 from longtail_bento.interactions import Interactions
+from longtail_bento.querying import interest_queries, searchable, worded_queries
 from longtail_bento.releases import LiveRelease
 from longtail_bento.wire import (
     DescribeRequest,
     DescribeResponse,
     DescriptionOut,
     Explanation,
+    FoundBy,
     RecommendationOut,
     RecommendRequest,
     RecommendResponse,
@@ -37,20 +38,7 @@ from longtail_bento.wire import (
     Timings,
     TokenEvent,
 )
-from longtail_client.errors import (
-    ContractMismatch,
-    DeadlineExceeded,
-    ModelUnavailable,
-    NothingToRecommend,
-    Unavailable,
-    UnknownUser,
-)
-from longtail_client.generator import Sampling
-
-GENERATE_SHARE = 0.7
-"""The part of the time left that the generator may use; the rest is kept for encoding, searching and ranking."""
-
-_MODEL_FAILURES = (Unavailable, DeadlineExceeded, ContractMismatch)
+from longtail_client.errors import ModelUnavailable, NothingToRecommend, UnknownUser
 
 Emit = Callable[[ReleaseEvent | TokenEvent], None]
 """Told of what happens before the answer is whole."""
@@ -67,7 +55,8 @@ async def recommend(
 ) -> RecommendResponse:
     """Recommend items of the long tail.
 
-    When the generator is late, away or broken, the answer is made from the interests alone; ``degraded`` says so.
+    When a model is late, away or broken, the answer does without it, and ``degraded`` says so: see `described` for the
+    generator; without the encoder the interests alone answer.
 
     Args:
         request: Whose taste, how many items, and how.
@@ -80,33 +69,31 @@ async def recommend(
     Raises:
         UnknownUser: No interaction of the user is stored.
         UnknownItem: The history names an item that the catalogue does not have.
+        InvalidRequest: The filter names an attribute that the catalogue does not have.
         NothingToRecommend: The user has seen everything that was asked for.
         ModelUnavailable: There is no history to fall back on and Triton does not answer.
-        DeadlineExceeded: There is no history to fall back on and the time ran out.
+        DeadlineExceeded: The time ran out, and there is no history to fall back on or no time to search for one.
     """
     catalogue = live.catalogue
-    seed = secrets.randbits(31) if request.seed is None else request.seed
-    history = await history_of(request, live, interactions)
+    history = await history_of(request, live, interactions, clock)
+    with clock.stage("retrieve"):
+        async with clock.limited():
+            allowed = await asyncio.to_thread(recommendable, request, history.seen, catalogue)
     if emit is not None:
         emit(ReleaseEvent(request_id=request_id, release=live.name))
 
     with clock.stage("generate"):
-        descriptions = await described(request, history, live, clock, seed, emit)
+        written = await described(request, history, live, clock, emit)
     with clock.stage("encode"):
-        queries = await worded_queries(descriptions, request.steer, live, clock) + interest_queries(history, live)
+        worded = await worded_queries(written.descriptions, request, live, clock)
+        queries, aversions = searchable(worded + interest_queries(history, live))
     if not queries:
         raise clock.last_failure or ModelUnavailable("there is no history to recommend from and nothing was described")
     with clock.stage("retrieve"):
-        allowed = allowed_items(catalogue.is_tail, history.seen, tail_only=request.tail_only)
-        if not allowed.any():
-            raise NothingToRecommend(
-                f"the user has seen every item of {'the tail' if request.tail_only else 'the catalogue'}"
-                + ("; ask with tail_only false" if request.tail_only else ""),
-                field="tail_only" if request.tail_only else None,
-            )
         query_vectors = np.stack([query.vector for query in queries])
-        found, _ = await asyncio.to_thread(live.retriever.search, query_vectors, allowed, max(PER_QUERY, request.k))
-        candidates = merge_candidates(queries, found, catalogue.vectors, allowed)
+        async with clock.limited():
+            found, _ = await asyncio.to_thread(live.retriever.search, query_vectors, allowed, max(PER_QUERY, request.k))
+        candidates = merge_candidates(queries + aversions, found, catalogue.vectors, allowed)
     with clock.stage("rerank"):
         ranked = rank(
             candidates,
@@ -122,9 +109,9 @@ async def recommend(
     return RecommendResponse(
         request_id=request_id,
         release=live.release.name,
-        seed=seed,
+        seed=written.seed,
         degraded=list(clock.failures),
-        descriptions=[DescriptionOut(text=each.text, source=each.source) for each in descriptions],
+        descriptions=described_out(written),
         items=items,
         timings_ms=Timings(**clock.finished_ms("generate", "encode", "retrieve", "rerank")),
     )
@@ -141,15 +128,16 @@ async def describe(
         ModelUnavailable: The generator does not answer.
         DeadlineExceeded: It did not answer in time.
     """
-    seed = secrets.randbits(31) if request.seed is None else request.seed
-    history = await history_of(request, live, interactions)
+    history = await history_of(request, live, interactions, clock)
     with clock.stage("generate"):
-        descriptions = await generated(request, history, live, clock, seed) if request.descriptions else []
+        written = Described((), seed_of(request))
+        if request.descriptions:
+            written = await generated(request, history, live, clock)
     return DescribeResponse(
         request_id=request_id,
         release=live.release.name,
-        seed=seed,
-        descriptions=[DescriptionOut(text=each.text, source=each.source) for each in descriptions],
+        seed=written.seed,
+        descriptions=described_out(written),
         timings_ms=clock.finished_ms("generate"),
     )
 
@@ -163,11 +151,13 @@ async def search(request: SearchRequest, live: LiveRelease, clock: Clock, *, req
     """
     catalogue = live.catalogue
     with clock.stage("encode"):
-        encoder = await live.encoder(timeout_s=clock.left_s())
-        query_vectors = await encoder.encode([request.text], timeout_s=clock.left_s())
+        async with clock.limited():
+            encoder = await live.encoder(timeout_s=clock.left_s())
+            query_vectors = await encoder.encode([request.text], timeout_s=clock.left_s())
     with clock.stage("retrieve"):
-        allowed = allowed_items(catalogue.is_tail, np.empty(0, dtype=np.int64), tail_only=request.tail_only)
-        rows, cosines = await asyncio.to_thread(live.retriever.search, query_vectors, allowed, request.k)
+        async with clock.limited():
+            allowed = await asyncio.to_thread(allowed_rows, request, np.empty(0, dtype=np.int64), catalogue)
+            rows, cosines = await asyncio.to_thread(live.retriever.search, query_vectors, allowed, request.k)
         n_found = min(request.k, int(allowed.sum()))
         cosines_found = cosines[0, :n_found].astype(np.float32)
         found = Ranked(rows[0, :n_found], cosines_found, np.zeros(n_found, dtype=np.int64), cosines_found)
@@ -180,10 +170,11 @@ async def search(request: SearchRequest, live: LiveRelease, clock: Clock, *, req
     )
 
 
-async def history_of(request: DescribeRequest, live: LiveRelease, interactions: Interactions) -> History:
+async def history_of(request: DescribeRequest, live: LiveRelease, interactions: Interactions, clock: Clock) -> History:
     """Tidy the request's history, or the stored one of its user."""
     if request.user_id is not None:
-        stored = await interactions.of_user(request.user_id)
+        async with clock.limited():
+            stored = await interactions.of_user(request.user_id)
         if not stored:
             raise UnknownUser(f"no interaction of user '{request.user_id}' is stored", field="user_id")
         return tidy_history(stored, live.catalogue.row_of)
@@ -193,90 +184,31 @@ async def history_of(request: DescribeRequest, live: LiveRelease, interactions: 
     return tidy_history([item.as_interaction() for item in given], live.catalogue.row_of)
 
 
-async def described(
-    request: RecommendRequest, history: History, live: LiveRelease, clock: Clock, seed: int, emit: Emit | None
-) -> list[Description]:
-    """Take the descriptions that were given, or have the generator write some; do without when it does not answer."""
-    if request.given_descriptions is not None:
-        return [Description(text, "given") for text in request.given_descriptions]
-    if request.descriptions == 0:
-        return []
-    try:
-        descriptions = await generated(request, history, live, clock, seed, emit, share=GENERATE_SHARE)
-    except _MODEL_FAILURES as error:
-        clock.degrade("generate", error)
-        return []
-    if not descriptions:
-        clock.degrade("generate", ModelUnavailable("the generator wrote nothing that describes an item"))
-    return descriptions
+def allowed_rows(request: RecommendRequest | SearchRequest, seen: Rows, catalogue: Catalogue) -> Mask:
+    """Say which items may be in the answer."""
+    allowed = allowed_items(catalogue.is_tail, seen, tail_only=request.tail_only)
+    if request.filter is not None:
+        allowed &= filter_mask(request.filter, len(allowed), catalogue.column)
+    return allowed
 
 
-async def generated(
-    request: DescribeRequest,
-    history: History,
-    live: LiveRelease,
-    clock: Clock,
-    seed: int,
-    emit: Emit | None = None,
-    *,
-    share: float = 1.0,
-) -> list[Description]:
-    """Have the generator write descriptions of items that the user would like, in a share of the time left."""
-    liked = [live.catalogue.liked_phrase(int(row)) for row in history.most_telling(MAX_LIKED)]
-    prompt = live.release.prompt
-    generator = await live.generator(timeout_s=clock.left_s(share=share))
-    sampling = Sampling(
-        n=request.descriptions,
-        max_tokens=prompt.max_tokens,
-        temperature=prompt.temperature,
-        top_p=prompt.top_p,
-        repetition_penalty=prompt.repetition_penalty,
-        stop=prompt.stop,
-        seed=seed,
+def recommendable(request: RecommendRequest, seen: Rows, catalogue: Catalogue) -> Mask:
+    """Say which items may be recommended, at least one.
+
+    Raises:
+        InvalidRequest: The filter does not fit the catalogue.
+        NothingToRecommend: There is none.
+    """
+    allowed = allowed_rows(request, seen, catalogue)
+    if allowed.any():
+        return allowed
+    whole = "the tail" if request.tail_only else "the catalogue"
+    if request.filter is not None:
+        raise NothingToRecommend(f"no item of {whole} that the user has not seen passes the filter", field="filter")
+    raise NothingToRecommend(
+        f"the user has seen every item of {whole}" + ("; ask with tail_only false" if request.tail_only else ""),
+        field="tail_only" if request.tail_only else None,
     )
-    asked = render_prompt(prompt, liked, request.steer)
-    timeout_s = clock.left_s(share=share)
-    if emit is None:
-        texts = await generator.generate(asked, sampling, timeout_s=timeout_s)
-    else:
-        texts = [""] * sampling.n
-        async with aclosing(generator.stream(asked, sampling, timeout_s=timeout_s)) as stream:
-            async for pieces in stream:
-                for index, piece in enumerate(pieces):
-                    texts[index] += piece
-                    if piece:
-                        emit(TokenEvent(description=index, text=piece))
-    known = [*liked, *(live.catalogue.titles[int(row)] for row in history.rows), *ASK_OPENINGS]
-    parsed = parse_descriptions(texts, limit=request.descriptions, known=known)
-    return [Description(text, "generator") for text in parsed]
-
-
-async def worded_queries(
-    descriptions: Sequence[Description], steer: Sequence[str], live: LiveRelease, clock: Clock
-) -> list[Query]:
-    """Turn descriptions and wishes into query vectors; do without when the encoder does not answer."""
-    texts = [description.text for description in descriptions] + list(steer)
-    if not texts:
-        return []
-    try:
-        encoder = await live.encoder(timeout_s=clock.left_s())
-        vectors = await encoder.encode(texts, timeout_s=clock.left_s())
-    except _MODEL_FAILURES as error:
-        clock.degrade("encode", error)
-        return []
-    worded = [Query("description", text, vector) for text, vector in zip(texts, vectors, strict=True)]
-    n_descriptions = len(descriptions)
-    return worded[:n_descriptions] + [Query("steer", query.label, query.vector) for query in worded[n_descriptions:]]
-
-
-def interest_queries(history: History, live: LiveRelease) -> list[Query]:
-    """Turn a history into query vectors; this needs no model, since the catalogue's vectors are at hand."""
-    vectors = live.catalogue.vectors[history.rows]
-    queries = []
-    for interest in find_interests(vectors, history.preferences):
-        nearest = history.rows[int((vectors @ interest).argmax())]
-        queries.append(Query("interest", live.catalogue.titles[int(nearest)], interest))
-    return queries
 
 
 def served(
@@ -298,10 +230,15 @@ def served(
                 popularity_percentile=float(catalogue.popularity_percentile[row]),
                 attributes=dict(catalogue.attributes[row]),
                 explanation=Explanation(
-                    sentence=explain(query), found_by=query.source, text=query.label, cosine=similarity
+                    sentence=explain(query), found_by=cast(FoundBy, query.source), text=query.label, cosine=similarity
                 )
                 if with_explanations
                 else None,
             )
         )
     return items
+
+
+def described_out(written: Described) -> list[DescriptionOut]:
+    """Write descriptions as callers get them."""
+    return [DescriptionOut(text=each.text, source=each.source) for each in written.descriptions]

@@ -6,8 +6,10 @@ import asyncio
 from datetime import UTC, datetime
 
 from longtail_bento.catalogue import Catalogue
+from longtail_bento.description_cache import DescriptionCache
 from longtail_bento.retriever import OnnxRetriever, Retriever
 from longtail_bento.settings import ServiceSettings
+from longtail_bento.shared_writing import SharedWriting
 from longtail_client.contract import TEXT_ENCODER
 from longtail_client.encoder import Encoder, TextTokenizer
 from longtail_client.errors import ContractMismatch, ModelUnavailable, ReleaseInvalid
@@ -38,6 +40,9 @@ class LiveRelease:
 
     Attributes:
         in_flight: Requests that hold it.
+        cache: Descriptions that its generator wrote.
+        writing: What its generator writes now.
+        bulk_turns: Lets few generations of priority bulk run at a time.
         comparison: What the last comparison with its fingerprint measured; None before the first.
         compared_at: When that was.
         mismatch: What moved, while Triton's vectors are not those of the index.
@@ -65,6 +70,11 @@ class LiveRelease:
         self._fingerprint = fingerprint
         self._transport = transport
         self._settings = settings
+        self.cache = DescriptionCache(
+            capacity=settings.description_cache_size, max_age_s=settings.description_cache_age_s
+        )
+        self.writing = SharedWriting()
+        self.bulk_turns = asyncio.Semaphore(settings.bulk_generations)
         self._encoder: Encoder | None = None
         self._generator: Generator | None = None
 

@@ -77,6 +77,24 @@ class ServiceSettings(ClientSettings):
         description="Milliseconds a recommendation may take when the caller sets none.",
     )
 
+    description_cache_size: int = Field(
+        default=4096,
+        ge=0,
+        description="Sets of descriptions that a process keeps for each release. More answer more often without the "
+        "generator, and cost about a kilobyte each.",
+    )
+    description_cache_age_s: float = Field(
+        default=3600.0,
+        gt=0,
+        description="Seconds that descriptions are kept. Longer bridges longer absences of the generator; shorter "
+        "forgets sooner in the other processes when a user asks to be forgotten.",
+    )
+    bulk_generations: int = Field(
+        default=2,
+        ge=1,
+        description="Generations for requests of priority bulk that a process has running at a time. More finishes "
+        "bulk work sooner, and slows those whom somebody waits for.",
+    )
     shadow_share: float = Field(
         default=1.0,
         ge=0,

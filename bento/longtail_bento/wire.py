@@ -7,12 +7,25 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from longtail_bento.domain import Interaction
+from longtail_bento.flow.filtering import MAX_CONDITIONS, MAX_DEPTH, check_filter
 from longtail_client.release_report import ReleaseReport
 
 _Id = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 _Sentence = Annotated[str, StringConstraints(min_length=1, max_length=300, pattern=r"\S")]
 _Text = Annotated[str, StringConstraints(min_length=1, max_length=4000, pattern=r"\S")]
 
+
+_Filter = Annotated[
+    dict[str, Any],
+    Field(
+        min_length=1,
+        description="Exact conditions on attributes, all of them holding: {attribute: value | [values] | "
+        '{"gte": low, "lte": high}}; {"any": [filter, ...]} and {"not": filter} nest, '
+        f"{MAX_DEPTH} deep, {MAX_CONDITIONS} values and bounds in all. "
+        "A list passes if any of its values does.",
+        examples=[{"genres": ["Drama", "Western"], "year": {"gte": 1950, "lte": 1969}, "not": {"country": "France"}}],
+    ),
+]
 
 _RELEASE = "A release in service to ask, staged ones too; the default is the live one, or the user's canary."
 
@@ -46,6 +59,11 @@ class DescribeRequest(_Request):
     steer: list[_Sentence] = Field(default=[], max_length=8, description="The user's wishes, oldest first.")
     seed: int | None = Field(default=None, ge=0, le=2**53, description="Start of the generator's random numbers.")
     deadline_ms: int | None = Field(default=None, ge=1, le=60_000, description="Milliseconds that the answer may take.")
+    priority: Literal["interactive", "bulk"] = Field(
+        default="interactive",
+        description="Whether somebody waits for the answer. Bulk requests stand behind interactive ones in Triton's "
+        "queues, and few of them have the generator write at a time.",
+    )
     release: _Id | None = Field(default=None, description=_RELEASE)
 
     @model_validator(mode="after")
@@ -64,6 +82,7 @@ class RecommendRequest(DescribeRequest):
     """What to recommend, to whom, and how."""
 
     k: int = Field(default=10, ge=1, le=100, description="Recommendations to return.")
+    filter: _Filter | None = None
     tail_only: bool = Field(default=True, description="Whether the most popular fifth of the catalogue is left out.")
     adventurousness: float = Field(default=0.5, ge=0, le=1, description="How far from the popular.")
     diversity: float = Field(default=0.3, ge=0, le=1, description="How far the recommendations are from each other.")
@@ -74,6 +93,12 @@ class RecommendRequest(DescribeRequest):
         description="Descriptions to use instead of the generator's, as an answer carried them.",
     )
 
+    @model_validator(mode="after")
+    def _filter_is_one(self) -> Self:
+        if self.filter is not None:
+            check_filter(self.filter)
+        return self
+
     def _says_something_else(self) -> bool:
         return bool(self.steer or self.given_descriptions)
 
@@ -83,8 +108,15 @@ class SearchRequest(_Request):
 
     text: _Text
     k: int = Field(default=10, ge=1, le=100, description="Items to return.")
+    filter: _Filter | None = None
     tail_only: bool = Field(default=True, description="Whether the most popular fifth of the catalogue is left out.")
     release: _Id | None = Field(default=None, description="A release in service to ask; the default is the live one.")
+
+    @model_validator(mode="after")
+    def _filter_is_one(self) -> Self:
+        if self.filter is not None:
+            check_filter(self.filter)
+        return self
 
 
 class EncodeRequest(_Request):
@@ -98,14 +130,21 @@ class DescriptionOut(BaseModel):
     """A description and where it came from."""
 
     text: str
-    source: Literal["generator", "given"]
+    source: Literal["generator", "given", "cache", "attributes"] = Field(
+        description="generator: written for this request, or for an equal one at the same time. given: by the caller. "
+        "cache: written earlier for the same history and wishes. attributes: what the liked items are, while the "
+        "generator does not answer."
+    )
+
+
+FoundBy = Literal["description", "steer", "interest"]
 
 
 class Explanation(BaseModel):
     """What found an item."""
 
     sentence: str
-    found_by: Literal["description", "steer", "interest"]
+    found_by: FoundBy
     text: str = Field(description="The description or the wish; for an interest, a title of the history.")
     cosine: float = Field(description="Cosine of the item to what found it.")
 

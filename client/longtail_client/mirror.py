@@ -21,6 +21,8 @@ _LISTS = {"longtail.v1.Texts": "texts", "longtail.v1.Vector": "values", "longtai
 """Messages that are a list in JSON, by the one field that they have."""
 
 _VALUE = "longtail.v1.Value"
+_FIELDS = "longtail.v1.Fields"
+"""A JSON object, by the one map that it has."""
 
 _TYPES: dict[int, tuple[tuple[type, ...], str]] = {
     FieldDescriptor.CPPTYPE_STRING: ((str,), "a text"),
@@ -44,6 +46,9 @@ def document_of(message: Message, *, strict: bool = False) -> Any:
     if name == _VALUE:
         kind = message.WhichOneof("kind")
         return None if kind is None else _plain(getattr(message, kind), strict)
+    if name == _FIELDS and not unknown:
+        fields = getattr(message, "fields")  # noqa: B009, a field of this name would read as the type
+        return {key: _plain(fields[key], strict) for key in fields}
     if name in _LISTS and not unknown:
         return [_plain(each, strict) for each in getattr(message, _LISTS[name])]
     document: dict[str, Any] = {}
@@ -146,10 +151,14 @@ def _fill_value(message: Message, value: Any, place: tuple[str, ...]) -> None:
         part = getattr(message, "list")  # noqa: B009, a field of this name would read as the type
         part.SetInParent()
         _fill(part, value, place)
+    elif isinstance(value, Mapping):
+        part = getattr(message, "fields")  # noqa: B009, as above
+        part.SetInParent()
+        _fill_field(part, part.DESCRIPTOR.fields_by_name["fields"], value, place)
     elif type(value) in kinds:
         _fill_field(message, message.DESCRIPTOR.fields_by_name[kinds[type(value)]], value, place)
     elif value is not None:
-        raise _refused(place, "a text, a number, true, false or a list of them")
+        raise _refused(place, "a text, a number, true, false, or a list or an object of them")
 
 
 def _checked(field: FieldDescriptor, value: Any, place: tuple[str, ...]) -> Any:

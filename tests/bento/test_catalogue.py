@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
-from longtail_bento.catalogue import Catalogue
+from longtail_bento.catalogue import Catalogue, _Attributes
+from longtail_bento.flow.filtering import filter_mask
 from longtail_client.errors import ReleaseInvalid, UnknownItem
 
 
@@ -77,3 +80,36 @@ def test_vectors_that_do_not_belong_to_the_items_are_refused(house: Path, damage
     np.save(folder / "vectors.npy", damage(np.load(folder / "vectors.npy")))  # type: ignore[operator]
     with pytest.raises(ReleaseInvalid, match=message):
         Catalogue.load(folder)
+
+
+def test_columns_hold_each_value_once_and_say_who_has_it() -> None:
+    table = pa.table(
+        {
+            "genres": [["drama", "western"], None, [], ["drama"]],
+            "year": pa.array([1950, None, 1970, 1950], pa.int32()),
+            "colour": [True, False, None, True],
+            "country": pa.array(["Italy", None, "France", "Italy"]).dictionary_encode(),
+            "released": [date(1950, 1, 2), None, None, date(1970, 5, 6)],
+            "cast": [{"lead": "x"}] * 4,
+        }
+    )
+    attributes = _Attributes(table)
+    for name, kind in (("genres", str), ("year", float), ("colour", bool), ("country", str), ("released", str)):
+        column = attributes.column(name)
+        assert column is not None
+        assert column is attributes.column(name)
+        assert column.kind is kind
+        shown = [[] for _ in range(4)]  # type: ignore[var-annotated]
+        for row, code in zip(column.rows, column.codes, strict=True):
+            shown[row].append(column.values[code])
+        given = [
+            entry if isinstance(entry, list) else [] if entry is None else [entry] for entry in table[name].to_pylist()
+        ]
+        assert shown == [[each.isoformat() if isinstance(each, date) else each for each in entry] for entry in given]
+    assert attributes.column("cast") is None
+    assert attributes.column("director") is None
+
+
+def test_a_filter_reads_the_published_columns(catalogue: Catalogue) -> None:
+    mask = filter_mask({"genres": "horror", "year": {"lte": 1960}}, 20, catalogue.column)
+    assert [catalogue.item_ids[row] for row in np.flatnonzero(mask)] == ["2", "6", "10"]

@@ -375,3 +375,21 @@ async def test_the_documentation_lists_the_paths(client: httpx.AsyncClient) -> N
     assert {"/recommend", "/describe", "/search", "/encode"} <= set(document["paths"])
     responses = document["paths"]["/recommend"]["post"]["responses"]
     assert {"200", "400", "404", "413", "415", "422", "503", "504"} <= set(responses)
+
+
+@pytest.mark.parametrize(
+    ("filter_", "field"),
+    [
+        ({"director": "x"}, "filter.director"),
+        ({"year": {"gt": 3}}, "filter.year"),
+        ({"year": "1960"}, "filter.year"),
+        ({}, "filter"),
+        ([], "filter"),
+    ],
+)
+async def test_a_filter_that_is_none_is_a_problem_that_names_it(
+    client: httpx.AsyncClient, filter_: Any, field: str
+) -> None:
+    for path, body in (("/recommend", GOOD), ("/recommend/stream", GOOD), ("/search", {"text": "space"})):
+        response = await client.post(path, json={**body, "filter": filter_})
+        assert problem(response, 422)["field"] == field

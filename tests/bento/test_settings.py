@@ -47,6 +47,9 @@ def test_settings_come_out_of_the_environment_as_they_went_in(tmp_path: Path, mo
         generate_timeout_s=2.5,
         fingerprint_every_s=7.5,
         shadow_share=0.5,
+        description_cache_size=7,
+        description_cache_age_s=8.5,
+        bulk_generations=3,
         triton_admin_key=SecretStr("k3y"),
     )
     defaults = ServiceSettings()

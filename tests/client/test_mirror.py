@@ -16,7 +16,9 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 WHOLE = st.integers(-(2**63), 2**63 - 1)
 NUMBERS = st.floats(allow_nan=False)
 VALUES = st.recursive(
-    st.none() | st.booleans() | WHOLE | NUMBERS | TEXTS, lambda each: st.lists(each, max_size=4), max_leaves=8
+    st.none() | st.booleans() | WHOLE | NUMBERS | TEXTS,
+    lambda each: st.lists(each, max_size=4) | st.dictionaries(TEXTS, each, max_size=3),
+    max_leaves=8,
 )
 REQUESTS = st.fixed_dictionaries(
     {},
@@ -32,6 +34,7 @@ REQUESTS = st.fixed_dictionaries(
         "k": WHOLE,
         "explain": st.booleans(),
         "diversity": NUMBERS,
+        "filter": st.dictionaries(TEXTS, VALUES, min_size=1, max_size=3),
     },
 )
 
@@ -97,7 +100,7 @@ def test_what_a_message_cannot_carry_is_named(document: Any, field: str) -> None
 
 def test_an_attribute_of_another_type_is_refused() -> None:
     with pytest.raises(InvalidRequest, match=r"attributes\.when"):
-        message_of({"attributes": {"when": {"a": 1}}}, pb.Recommendation)
+        message_of({"attributes": {"when": b"bytes"}}, pb.Recommendation)
 
 
 UNKNOWN = b"\xc8\x3e\x01"

@@ -42,6 +42,19 @@ def parse_descriptions(texts: Sequence[str], *, limit: int, known: Sequence[str]
     return found
 
 
+def describe_by_kinds(kinds: Sequence[str], *, limit: int) -> list[str]:
+    """Describe what a user might like without a generator: more of the kinds of items that the user liked.
+
+    Args:
+        kinds: Of the items that say most of the user's taste, in order; empty where nothing is known.
+        limit: Descriptions to return at most.
+
+    Returns:
+        At most ``limit`` lines as `parse_descriptions` gives them.
+    """
+    return parse_descriptions(kinds, limit=limit)
+
+
 def tidy_line(line: str) -> str:
     """Take everything off a line that is not the description itself."""
     line = _MARKUP.sub(" ", line)

@@ -28,8 +28,10 @@ def rank(
     """Score candidates, then choose ``k`` of them one after another.
 
     An item's score is the sum, over descriptions, steer sentences and interests, of the source's weight times the best
-    of its standardised cosines, minus popularity. Cosines are standardised for each query over the candidates, because
-    an interest, made of items, lies nearer to all items than a short description does.
+    of its standardised cosines, minus popularity, minus what it has of an aversion: the weight of wishes times the
+    highest of its standardised cosines to what the user does not want, where that is above the mean. Cosines are
+    standardised for each query over the candidates, because an interest, made of items, lies nearer to all items than
+    a short description does.
 
     Args:
         candidates: What the queries found.
@@ -49,6 +51,9 @@ def rank(
             weighted = getattr(weights, source) * standardised[:, columns]
             scores += weighted.max(axis=1)
             contributions[:, columns] = weighted
+    averse = [index for index, query in enumerate(candidates.queries) if query.source == "aversion"]
+    if averse:
+        scores -= weights.steer * np.maximum(standardised[:, averse].max(axis=1), 0.0)
     scores -= adventurousness * weights.popularity * np.log1p(popularity[candidates.rows]).astype(np.float32)
     order = _spread(scores, item_vectors[candidates.rows], k=k, diversity=diversity)
     found_by = _loudest(candidates, contributions)[order]
@@ -69,7 +74,7 @@ def _standardised(cosines: Matrix) -> Matrix:
 
 def _loudest(candidates: Candidates, contributions: Matrix) -> Rows:
     """Name, for each candidate, the description or wish that speaks loudest, or an interest where there is neither."""
-    worded = np.array([query.source != "interest" for query in candidates.queries])
+    worded = np.array([query.source in ("description", "steer") for query in candidates.queries])
     if worded.any():
         contributions = np.where(worded, contributions, -np.inf)
     return np.asarray(contributions.argmax(axis=1), dtype=np.int64)

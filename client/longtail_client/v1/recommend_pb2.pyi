@@ -23,7 +23,7 @@ class Texts(_message.Message):
     def __init__(self, texts: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class DescribeRequest(_message.Message):
-    __slots__ = ("user_id", "history", "descriptions", "steer", "seed", "deadline_ms", "release")
+    __slots__ = ("user_id", "history", "descriptions", "steer", "seed", "deadline_ms", "release", "priority")
     USER_ID_FIELD_NUMBER: _ClassVar[int]
     HISTORY_FIELD_NUMBER: _ClassVar[int]
     DESCRIPTIONS_FIELD_NUMBER: _ClassVar[int]
@@ -31,6 +31,7 @@ class DescribeRequest(_message.Message):
     SEED_FIELD_NUMBER: _ClassVar[int]
     DEADLINE_MS_FIELD_NUMBER: _ClassVar[int]
     RELEASE_FIELD_NUMBER: _ClassVar[int]
+    PRIORITY_FIELD_NUMBER: _ClassVar[int]
     user_id: str
     history: _containers.RepeatedCompositeFieldContainer[HistoryItem]
     descriptions: int
@@ -38,10 +39,18 @@ class DescribeRequest(_message.Message):
     seed: int
     deadline_ms: int
     release: str
-    def __init__(self, user_id: _Optional[str] = ..., history: _Optional[_Iterable[_Union[HistoryItem, _Mapping]]] = ..., descriptions: _Optional[int] = ..., steer: _Optional[_Iterable[str]] = ..., seed: _Optional[int] = ..., deadline_ms: _Optional[int] = ..., release: _Optional[str] = ...) -> None: ...
+    priority: str
+    def __init__(self, user_id: _Optional[str] = ..., history: _Optional[_Iterable[_Union[HistoryItem, _Mapping]]] = ..., descriptions: _Optional[int] = ..., steer: _Optional[_Iterable[str]] = ..., seed: _Optional[int] = ..., deadline_ms: _Optional[int] = ..., release: _Optional[str] = ..., priority: _Optional[str] = ...) -> None: ...
 
 class RecommendRequest(_message.Message):
-    __slots__ = ("user_id", "history", "descriptions", "steer", "seed", "deadline_ms", "release", "k", "tail_only", "adventurousness", "diversity", "explain", "given_descriptions")
+    __slots__ = ("user_id", "history", "descriptions", "steer", "seed", "deadline_ms", "release", "k", "tail_only", "adventurousness", "diversity", "explain", "given_descriptions", "filter", "priority")
+    class FilterEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: Value
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[Value, _Mapping]] = ...) -> None: ...
     USER_ID_FIELD_NUMBER: _ClassVar[int]
     HISTORY_FIELD_NUMBER: _ClassVar[int]
     DESCRIPTIONS_FIELD_NUMBER: _ClassVar[int]
@@ -55,6 +64,8 @@ class RecommendRequest(_message.Message):
     DIVERSITY_FIELD_NUMBER: _ClassVar[int]
     EXPLAIN_FIELD_NUMBER: _ClassVar[int]
     GIVEN_DESCRIPTIONS_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    PRIORITY_FIELD_NUMBER: _ClassVar[int]
     user_id: str
     history: _containers.RepeatedCompositeFieldContainer[HistoryItem]
     descriptions: int
@@ -68,19 +79,30 @@ class RecommendRequest(_message.Message):
     diversity: float
     explain: bool
     given_descriptions: Texts
-    def __init__(self, user_id: _Optional[str] = ..., history: _Optional[_Iterable[_Union[HistoryItem, _Mapping]]] = ..., descriptions: _Optional[int] = ..., steer: _Optional[_Iterable[str]] = ..., seed: _Optional[int] = ..., deadline_ms: _Optional[int] = ..., release: _Optional[str] = ..., k: _Optional[int] = ..., tail_only: _Optional[bool] = ..., adventurousness: _Optional[float] = ..., diversity: _Optional[float] = ..., explain: _Optional[bool] = ..., given_descriptions: _Optional[_Union[Texts, _Mapping]] = ...) -> None: ...
+    filter: _containers.MessageMap[str, Value]
+    priority: str
+    def __init__(self, user_id: _Optional[str] = ..., history: _Optional[_Iterable[_Union[HistoryItem, _Mapping]]] = ..., descriptions: _Optional[int] = ..., steer: _Optional[_Iterable[str]] = ..., seed: _Optional[int] = ..., deadline_ms: _Optional[int] = ..., release: _Optional[str] = ..., k: _Optional[int] = ..., tail_only: _Optional[bool] = ..., adventurousness: _Optional[float] = ..., diversity: _Optional[float] = ..., explain: _Optional[bool] = ..., given_descriptions: _Optional[_Union[Texts, _Mapping]] = ..., filter: _Optional[_Mapping[str, Value]] = ..., priority: _Optional[str] = ...) -> None: ...
 
 class SearchRequest(_message.Message):
-    __slots__ = ("text", "k", "tail_only", "release")
+    __slots__ = ("text", "k", "tail_only", "release", "filter")
+    class FilterEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: Value
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[Value, _Mapping]] = ...) -> None: ...
     TEXT_FIELD_NUMBER: _ClassVar[int]
     K_FIELD_NUMBER: _ClassVar[int]
     TAIL_ONLY_FIELD_NUMBER: _ClassVar[int]
     RELEASE_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
     text: str
     k: int
     tail_only: bool
     release: str
-    def __init__(self, text: _Optional[str] = ..., k: _Optional[int] = ..., tail_only: _Optional[bool] = ..., release: _Optional[str] = ...) -> None: ...
+    filter: _containers.MessageMap[str, Value]
+    def __init__(self, text: _Optional[str] = ..., k: _Optional[int] = ..., tail_only: _Optional[bool] = ..., release: _Optional[str] = ..., filter: _Optional[_Mapping[str, Value]] = ...) -> None: ...
 
 class EncodeRequest(_message.Message):
     __slots__ = ("texts", "release")
@@ -115,18 +137,33 @@ class Explanation(_message.Message):
     def __init__(self, sentence: _Optional[str] = ..., found_by: _Optional[str] = ..., text: _Optional[str] = ..., cosine: _Optional[float] = ...) -> None: ...
 
 class Value(_message.Message):
-    __slots__ = ("text", "integer", "number", "flag", "list")
+    __slots__ = ("text", "integer", "number", "flag", "list", "fields")
     TEXT_FIELD_NUMBER: _ClassVar[int]
     INTEGER_FIELD_NUMBER: _ClassVar[int]
     NUMBER_FIELD_NUMBER: _ClassVar[int]
     FLAG_FIELD_NUMBER: _ClassVar[int]
     LIST_FIELD_NUMBER: _ClassVar[int]
+    FIELDS_FIELD_NUMBER: _ClassVar[int]
     text: str
     integer: int
     number: float
     flag: bool
     list: Values
-    def __init__(self, text: _Optional[str] = ..., integer: _Optional[int] = ..., number: _Optional[float] = ..., flag: _Optional[bool] = ..., list: _Optional[_Union[Values, _Mapping]] = ...) -> None: ...
+    fields: Fields
+    def __init__(self, text: _Optional[str] = ..., integer: _Optional[int] = ..., number: _Optional[float] = ..., flag: _Optional[bool] = ..., list: _Optional[_Union[Values, _Mapping]] = ..., fields: _Optional[_Union[Fields, _Mapping]] = ...) -> None: ...
+
+class Fields(_message.Message):
+    __slots__ = ("fields",)
+    class FieldsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: Value
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[Value, _Mapping]] = ...) -> None: ...
+    FIELDS_FIELD_NUMBER: _ClassVar[int]
+    fields: _containers.MessageMap[str, Value]
+    def __init__(self, fields: _Optional[_Mapping[str, Value]] = ...) -> None: ...
 
 class Values(_message.Message):
     __slots__ = ("values",)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from longtail_bento.flow.descriptions import MAX_CHARACTERS, parse_descriptions, tidy_line
+from longtail_bento.flow.descriptions import MAX_CHARACTERS, describe_by_kinds, parse_descriptions, tidy_line
 
 fragments = st.sampled_from(
     [
@@ -121,3 +121,10 @@ def test_nothing_written_gives_nothing() -> None:
     assert parse_descriptions([], limit=4) == []
     assert parse_descriptions(["", "\n \n"], limit=4) == []
     assert parse_descriptions(["a fine drama"], limit=0) == []
+
+
+def test_kinds_are_described_once_each_the_most_telling_first() -> None:
+    kinds = ["Drama, 1990s", "", "Western", "Drama, 1990s", "Horror"]
+    assert describe_by_kinds(kinds, limit=2) == ["Drama, 1990s", "Western"]
+    assert describe_by_kinds(kinds, limit=9) == ["Drama, 1990s", "Western", "Horror"]
+    assert describe_by_kinds(["", ""], limit=4) == []

@@ -39,7 +39,7 @@ class Case:
 
 
 def case(cosines: list[list[float]], sources: str, *, vectors: Any = None, popularity: Any = None) -> Case:
-    names = {"d": "description", "s": "steer", "i": "interest"}
+    names = {"d": "description", "s": "steer", "i": "interest", "a": "aversion"}
     queries = tuple(Query(names[source], source, np.ones(2, np.float32)) for source in sources)  # type: ignore[arg-type]
     n_items = len(cosines)
     return Case(
@@ -76,6 +76,17 @@ def test_a_score_is_the_best_standardised_cosine_of_each_source_times_its_weight
     order = np.argsort(-expected)
     assert ranked.rows.tolist() == order.tolist()
     np.testing.assert_allclose(ranked.scores, expected[order], atol=1e-5)
+
+
+def test_an_aversion_takes_off_what_is_nearer_to_it_than_the_mean() -> None:
+    cosines = [[0.5, 0.9, 0.1], [0.5, 0.3, 0.2], [0.5, 0.0, 0.9]]
+    ranked = case(cosines, "daa").ranked(k=3, **BY_SCORE)
+    first = np.array([0.5, -0.1, -0.4]) / np.sqrt(0.42 / 3)
+    second = np.array([-0.3, -0.2, 0.5]) / np.sqrt(0.38 / 3)
+    expected = -2.0 * np.maximum(np.maximum(first, second), 0.0)
+    assert ranked.rows.tolist()[0] == 1
+    np.testing.assert_allclose(sorted(ranked.scores), sorted(expected), atol=1e-5)
+    assert set(ranked.found_by.tolist()) == {0}, "an aversion finds nothing"
 
 
 def test_popularity_takes_off_its_logarithm() -> None:
