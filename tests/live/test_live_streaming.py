@@ -77,9 +77,9 @@ async def test_a_stream_tells_of_tokens_early_and_ends_in_the_plain_answer(clien
 
 async def test_who_leaves_a_stream_ends_the_generation(client: httpx.AsyncClient, settings: ServiceSettings) -> None:
     async with AsyncExitStack() as callers:
-        for user in USERS:
-            body = {"user_id": user, "descriptions": 16}
-            await callers.enter_async_context(client.stream("POST", "/recommend/stream", json=body))
+        bodies = [{"user_id": user, "descriptions": 16} for user in USERS]
+        streams = [client.stream("POST", "/recommend/stream", json=body) for body in bodies]
+        await asyncio.gather(*(callers.enter_async_context(stream) for stream in streams))
         await is_writing(settings, 16 * 3)
     await ends_soon(settings)
 
