@@ -141,8 +141,9 @@ class Answering:
     async def encode(self, request: EncodeRequest, clock: Clock) -> EncodeResponse:
         """Embed texts. There is no canary: whoever keeps vectors must not get those of two encoders."""
         with self.releases.taken(request.release) as release, clock.stage("encode"):
-            encoder = await release.encoder(timeout_s=clock.left_s())
-            vectors = await encoder.encode(request.texts, timeout_s=clock.left_s())
+            async with clock.limited():
+                encoder = await release.encoder(timeout_s=clock.left_s())
+                vectors = await encoder.encode(request.texts, timeout_s=clock.left_s())
             return EncodeResponse(vectors=vectors.tolist(), release=release.name)
 
     async def record(self, request: RecordRequest) -> RecordResponse:
@@ -172,12 +173,15 @@ class Answering:
         return ListResponse(user_id=request.user_id, interactions=interactions, next=page.next)
 
     async def delete_interactions(self, request: DeleteRequest) -> DeleteResponse:
-        """Delete a user's interactions; it is no error that there are none.
+        """Delete a user's interactions, and the descriptions kept for them; it is no error that there are none.
 
         Raises:
             DatabaseUnavailable: The database does not answer.
         """
-        return DeleteResponse(deleted=await self.interactions.delete_user(request.user_id))
+        deleted = await self.interactions.delete_user(request.user_id)
+        for release in self.releases.loaded.values():
+            release.cache.forget(request.user_id)
+        return DeleteResponse(deleted=deleted)
 
     async def _answer(
         self,

@@ -64,6 +64,8 @@ def recommend(
     explain: bool | None = None,
     seed: int | None = None,
     given_descriptions: Sequence[str] | None = None,
+    filter: Mapping[str, Any] | None = None,
+    priority: str | None = None,
     deadline_ms: int | None = None,
     release: str | None = None,
     request_id: str | None = None,
@@ -82,6 +84,8 @@ def recommend(
         explain: Whether each recommendation says what found it.
         seed: Start of the generator's random numbers.
         given_descriptions: Descriptions to use instead of the generator's, as an answer carried them.
+        filter: Exact conditions on attributes: ``{"genres": ["Drama"], "year": {"gte": 1950}, "not": {…}}``.
+        priority: ``interactive``, or ``bulk`` where nobody waits for the answer.
         deadline_ms: Milliseconds that the answer may take, retries included.
         release: A release in service to ask; the default is the live one, or the user's canary.
         request_id: Names the call in the service's log.
@@ -108,6 +112,8 @@ def recommend_stream(
     explain: bool | None = None,
     seed: int | None = None,
     given_descriptions: Sequence[str] | None = None,
+    filter: Mapping[str, Any] | None = None,
+    priority: str | None = None,
     deadline_ms: int | None = None,
     release: str | None = None,
     request_id: str | None = None,
@@ -127,6 +133,7 @@ def describe(
     descriptions: int | None = None,
     steer: Sequence[str] | None = None,
     seed: int | None = None,
+    priority: str | None = None,
     deadline_ms: int | None = None,
     release: str | None = None,
     request_id: str | None = None,
@@ -146,11 +153,12 @@ def search(
     *,
     text: str,
     k: int | None = None,
+    filter: Mapping[str, Any] | None = None,
     tail_only: bool | None = None,
     release: str | None = None,
     request_id: str | None = None,
 ) -> Call[SearchAnswer]:
-    """Find the items nearest to a text."""
+    """Find the items nearest to a text; ``filter`` is that of `recommend`."""
     fields = dict(locals())
     return _posted("Search", "/search", fields, lambda document: record_of(SearchAnswer, document))
 

@@ -142,6 +142,20 @@ async def test_a_deleted_user_is_gone_from_everything(client: httpx.AsyncClient)
     assert len((await client.get("/users/bob/interactions")).json()["interactions"]) == 1
 
 
+async def test_what_was_written_for_a_deleted_user_is_forgotten_too(client: httpx.AsyncClient) -> None:
+    asked = {"user_id": "eve", "seed": 7}
+
+    async def sources() -> set[str]:
+        answer = (await client.post("/describe", json=asked)).json()
+        return {each["source"] for each in answer["descriptions"]}
+
+    await record(client, event("1"), event("5"))
+    assert (await sources(), await sources()) == ({"generator"}, {"cache"})
+    await client.delete("/users/eve/interactions")
+    await record(client, event("1"), event("5"))
+    assert await sources() == {"generator"}
+
+
 @pytest.mark.parametrize("user_id", ["a/b", "日本", "50%", "a b?c#d", "interactions", "x/interactions", "."])
 async def test_any_user_can_be_addressed(client: httpx.AsyncClient, user_id: str) -> None:
     await record(client, event("1", user_id=user_id))
