@@ -1,6 +1,6 @@
-"""What every HTTP request passes first: a request id, JSON only, a bounded body, an eye on whether the caller stays.
+"""What every HTTP request passes first: a request id, a key, a place, JSON only, a bounded body.
 
-And how errors leave.
+An eye on whether the caller stays; how errors leave; and the line that the access log gets.
 """
 
 from __future__ import annotations
@@ -10,15 +10,17 @@ import json
 import logging
 import math
 import re
+import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
 from typing import Any
 
-from longtail_bento import metrics
+from longtail_bento import access_log, metrics
+from longtail_bento.gate import Gate
 from longtail_bento.http_paths import path_of
 from longtail_bento.problem import problem_of, unknown_problem
-from longtail_client.errors import LongtailError, RequestTooLarge, Unavailable, UnsupportedMediaType
+from longtail_client.errors import LongtailError, RequestTooLarge, Unauthenticated, Unavailable, UnsupportedMediaType
 
 Scope = dict[str, Any]
 Message = dict[str, Any]
@@ -30,6 +32,10 @@ _log = logging.getLogger("longtail")
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _DRAINED_BYTES = 64 * 1024 * 1024
+_DOCUMENTATION = "/docs.json"
+"""The one path that needs no key, so that whoever has none learns how to show one."""
+
+_KNOWN_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _CALLER_LEFT = 499
 """Counted for a request whose caller went away; no such status is ever sent. The number is nginx's."""
 
@@ -41,12 +47,14 @@ class Edge:
 
     Args:
         app: What answers.
+        gate: Who may come in, and how many at a time.
         max_body_bytes: Longest body that is read.
         longer_body_bytes: The same for the paths that take longer ones.
     """
 
-    def __init__(self, app: App, *, max_body_bytes: int, longer_body_bytes: Mapping[str, int]) -> None:
+    def __init__(self, app: App, *, gate: Gate, max_body_bytes: int, longer_body_bytes: Mapping[str, int]) -> None:
         self._app = app
+        self._gate = gate
         self._max_body_bytes = max_body_bytes
         self._longer_body_bytes = longer_body_bytes
 
@@ -55,10 +63,12 @@ class Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        began_s = time.monotonic()
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         request_id = accepted_request_id(headers.get("x-request-id", ""))
         token = request_id_var.set(request_id)
         path = path_of(scope["path"])
+        body = b""
         status = 500
         started = False
 
@@ -71,11 +81,14 @@ class Edge:
             await send(message)
 
         try:
-            body = await self._read_body(path, scope["method"], headers, receive)
-            if await self._left_before_the_end(scope, body, receive, send_marked):
-                status = _CALLER_LEFT
+            if scope["path"] != _DOCUMENTATION:
+                self._gate.require_key(headers.get("authorization"), reached_at=(scope.get("server") or (None,))[0])
+            with self._gate.in_flight():
+                body = await self._read_body(path, scope["method"], headers, receive)
+                if await self._left_before_the_end(scope, body, receive, send_marked):
+                    status = _CALLER_LEFT
         except LongtailError as error:
-            await send_problem(send_marked, problem_of(error, request_id), retry_headers(error))
+            await send_problem(send_marked, problem_of(error, request_id), headers_of(error))
         except Exception as error:
             _log.error("request %s failed", request_id, exc_info=error)
             if started:
@@ -83,7 +96,18 @@ class Edge:
             await send_problem(send_marked, unknown_problem(request_id), {})
         finally:
             request_id_var.reset(token)
+            duration_s = time.monotonic() - began_s
             metrics.REQUESTS.labels(path or "other", str(status)).inc()
+            metrics.REQUEST_SECONDS.labels(path or "other").observe(duration_s)
+            access_log.write(
+                door="http",
+                method=scope["method"] if scope["method"] in _KNOWN_METHODS else "other",
+                path=path or "other",
+                status=status,
+                request_id=request_id,
+                duration_s=duration_s,
+                received_bytes=len(body),
+            )
 
     async def _left_before_the_end(self, scope: Scope, body: bytes, receive: Receive, send: Send) -> bool:
         """Have the app answer, and end that when the caller goes away: nobody waits for what it does any more."""
@@ -155,9 +179,16 @@ def _replayed(body: bytes, gone: asyncio.Event) -> Receive:
     return replay
 
 
-def retry_headers(error: LongtailError) -> dict[str, str]:
-    """Say after how many seconds a new try makes sense, where one does."""
-    return {"Retry-After": str(math.ceil(error.retry_after_s))} if isinstance(error, Unavailable) else {}
+def headers_of(error: LongtailError) -> dict[str, str]:
+    """Say after how many seconds a new try makes sense, or how to show a key, where the error is of that kind.
+
+    Source: RFC 9110, section 10.2.3; RFC 6750, section 3.
+    """
+    if isinstance(error, Unavailable):
+        return {"Retry-After": str(math.ceil(error.retry_after_s))}
+    if isinstance(error, Unauthenticated):
+        return {"WWW-Authenticate": 'Bearer realm="longtail"' + (', error="invalid_token"' if error.given else "")}
+    return {}
 
 
 async def send_problem(send: Send, document: Mapping[str, Any], extra: Mapping[str, str]) -> None:

@@ -12,11 +12,13 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 
 from longtail_bento import metrics
 from longtail_bento.answering import Answering
 from longtail_bento.clock import Clock
-from longtail_bento.edge import Edge, request_id_var, retry_headers
+from longtail_bento.edge import Edge, headers_of, request_id_var
+from longtail_bento.gate import Gate
 from longtail_bento.http_paths import METHODS, path_of
 from longtail_bento.interaction_wire import (
     MAX_INTERACTIONS,
@@ -28,6 +30,7 @@ from longtail_bento.interaction_wire import (
     RecordResponse,
     StoredId,
 )
+from longtail_bento.openapi import openapi_document
 from longtail_bento.problem import problem, problem_of, refusal_of
 from longtail_bento.release_overview import overview
 from longtail_bento.settings import ServiceSettings
@@ -60,6 +63,7 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"model": Problem, "description": meaning}
     for status, meaning in (
         (400, "The body is not JSON"),
+        (401, "A key is needed; see WWW-Authenticate"),
         (404, "No such user, item or release"),
         (413, "The body is too large"),
         (415, "The body must be application/json"),
@@ -84,11 +88,16 @@ class HttpDoor:
     """The FastAPI app; `open` gives it something to answer from.
 
     Args:
-        settings: Body limit and default deadline.
+        settings: Limits, default deadline, origins that may call from a browser.
+        gate: Who may come in; None makes one of the settings.
+
+    Raises:
+        SettingsInvalid: The service would be open to others without keys.
     """
 
-    def __init__(self, settings: ServiceSettings) -> None:
+    def __init__(self, settings: ServiceSettings, gate: Gate | None = None) -> None:
         self._settings = settings
+        gate = gate or Gate(settings)
         self._thresholds = Thresholds()
         self._answering: Answering | None = None
         self.app = FastAPI(
@@ -103,13 +112,32 @@ class HttpDoor:
         self._add_problems()
         self.app.add_middleware(
             Edge,
+            gate=gate,
             max_body_bytes=settings.max_body_bytes,
             longer_body_bytes={"/interactions": settings.max_interactions_bytes},
         )
 
+        self._document: dict[str, Any] | None = None
+        self.app.openapi = self._openapi  # type: ignore[method-assign]
+        self._asks_for_keys = gate.asks_for_keys
+        origins = [origin.strip() for origin in (settings.cors_origins or "").split(",") if origin.strip()]
+        if origins:
+            self.app.add_middleware(
+                CORSMiddleware,
+                allow_origins=origins,
+                allow_methods=["GET", "POST", "DELETE"],
+                allow_headers=["Authorization", "Content-Type", "X-Request-ID"],
+                expose_headers=["Retry-After", "WWW-Authenticate", "X-Request-ID"],
+            )
+
     def open(self, answering: Answering) -> None:
         """Begin to answer."""
         self._answering = answering
+
+    def _openapi(self) -> dict[str, Any]:
+        if self._document is None:
+            self._document = openapi_document(self.app, asks_for_keys=self._asks_for_keys)
+        return self._document
 
     @property
     def answering(self) -> Answering:
@@ -201,7 +229,7 @@ class HttpDoor:
     def _add_problems(self) -> None:
         @self.app.exception_handler(LongtailError)
         async def known(_: Request, error: LongtailError) -> JSONResponse:
-            return _response(problem_of(error, request_id_var.get()), retry_headers(error))
+            return _response(problem_of(error, request_id_var.get()), headers_of(error))
 
         @self.app.exception_handler(RequestValidationError)
         async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:

@@ -11,6 +11,9 @@ from longtail_bento.wire import RecommendResponse
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.5, 5.0, 10.0)
 
 REQUESTS = Counter("longtail_requests_total", "Answered requests.", ["endpoint", "status"])
+REQUEST_SECONDS = Histogram(
+    "longtail_request_seconds", "Time from a request's first byte to its answer's last.", ["endpoint"], buckets=_SECONDS
+)
 STAGE_SECONDS = Histogram(
     "longtail_stage_seconds", "Time that a stage of a request took.", ["endpoint", "stage"], buckets=_SECONDS
 )

@@ -15,6 +15,7 @@ from pathlib import Path
 import httpx
 from pydantic import SecretStr
 
+from longtail_bento.gate import Gate
 from longtail_bento.settings import ServiceSettings
 from longtail_bento.triton.ending import end_group
 from longtail_bento.triton.launcher import ALL_MODELS, TritonServer
@@ -131,7 +132,10 @@ def stack(
 
     Raises:
         OperatorError: A port is taken, or a process did not come up.
+        SettingsInvalid: The service would be open to others without keys.
     """
+    if not triton_only:
+        Gate(settings)
     if settings.triton_admin_key is None:
         settings = settings.model_copy(update={"triton_admin_key": SecretStr(secrets.token_hex(16))})
     ports = [settings.triton_http_port, settings.triton_grpc_port, settings.triton_metrics_port]

@@ -7,7 +7,9 @@ import time
 
 import bentoml
 
+from longtail_bento import access_log
 from longtail_bento.answering import Answering
+from longtail_bento.gate import Gate
 from longtail_bento.grpc_server import GrpcDoor
 from longtail_bento.http_app import HttpDoor
 from longtail_bento.interactions import Interactions
@@ -23,11 +25,16 @@ _PROBE_AGE_S = 1.0
 _GRACE_S = 10.0
 
 settings = ServiceSettings()
-door = HttpDoor(settings)
+gate = Gate(settings)
+door = HttpDoor(settings, gate)
 grpc_door = GrpcDoor(settings)
 
 
-@bentoml.service(name="longtail", workers=settings.workers, traffic={"timeout": 120})
+# BentoML's own access log and metrics name each path in full, and a path may hold a user's id: ours take their place.
+_NO_PATHS = {"access": {"enabled": False, "skip_paths": ["/"]}}
+
+
+@bentoml.service(name="longtail", workers=settings.workers, traffic={"timeout": 120}, logging=_NO_PATHS)
 @bentoml.asgi_app(door.app, path="/")
 class Longtail:
     """One worker."""
@@ -39,6 +46,8 @@ class Longtail:
     @bentoml.on_startup
     async def start(self) -> None:
         """Load the live release; Triton may be away meanwhile."""
+        if settings.access_log:
+            access_log.start()
         key = settings.triton_admin_key
         admin_key = key.get_secret_value() if key is not None else None
         self._transport = TritonTransport(settings.triton_grpc, admin_key=admin_key)

@@ -33,6 +33,16 @@ class ServiceSettings(ClientSettings):
         default="127.0.0.1",
         description="Address the service listens on. Anything but loopback opens it to others.",
     )
+    api_keys: SecretStr | None = Field(
+        default=None,
+        description="Keys that callers may show, separated by commas, each of at least 16 characters. Two at a time "
+        "let a key be replaced without a gap. Without any, only loopback is served.",
+    )
+    cors_origins: str | None = Field(
+        default=None,
+        description="Origins whose pages in a browser may call the service, separated by commas; none by default. "
+        "A key that a page holds is known to whoever opens it.",
+    )
     port: int = Field(default=3000, ge=1, le=65535, description="HTTP port of the service.")
     grpc_port: int = Field(
         default=3001, ge=0, le=65535, description="gRPC port of the service, on the same address; 0 takes a free one."
@@ -59,6 +69,16 @@ class ServiceSettings(ClientSettings):
         default=180.0,
         gt=0,
         description="Seconds Triton and the service may take until an inference works. Large models want more.",
+    )
+    max_in_flight: int = Field(
+        default=64,
+        ge=1,
+        description="Requests that a worker answers at one time; more are told to come back. Fewer keep answers fast "
+        "under load, more refuse fewer.",
+    )
+    access_log: bool = Field(
+        default=True,
+        description="Whether each request writes a line of JSON to standard output.",
     )
     max_body_bytes: int = Field(
         default=1_000_000,
@@ -118,6 +138,7 @@ class ServiceSettings(ClientSettings):
         values["var"] = self.var.absolute()
         values["model_repository"] = self.model_repository.absolute()
         values["triton_grpc"] = f"127.0.0.1:{self.triton_grpc_port}"
-        if self.triton_admin_key is not None:
-            values["triton_admin_key"] = self.triton_admin_key.get_secret_value()
+        for name, value in values.items():
+            if isinstance(value, SecretStr):
+                values[name] = value.get_secret_value()
         return {f"LONGTAIL_{name.upper()}": str(value) for name, value in values.items() if value is not None}

@@ -78,7 +78,16 @@ class UnsupportedMediaType(CallerError):
 
 
 class Unauthenticated(CallerError):
-    """There is no key, or one that the service does not know."""
+    """There is no key, or one that the service does not know.
+
+    Args:
+        message: One sentence for the caller.
+        given: Whether there was a key.
+    """
+
+    def __init__(self, message: str, *, given: bool = False) -> None:
+        super().__init__(message)
+        self.given = given
 
 
 class UnknownUser(CallerError):

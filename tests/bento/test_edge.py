@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from typing import Any
 
 import pytest
 
-from longtail_bento.edge import Edge, request_id_var, retry_headers
+from longtail_bento.edge import Edge, headers_of, request_id_var
+from longtail_bento.gate import Gate
 from longtail_bento.problem import problem_of
-from longtail_client.errors import InvalidRequest, ModelUnavailable, Overloaded
+from longtail_bento.settings import ServiceSettings
+from longtail_client.errors import InvalidRequest, ModelUnavailable, Overloaded, Unauthenticated
 
 
 class Echo:
@@ -65,9 +68,13 @@ def scope_of(**headers: str) -> dict[str, Any]:
     return {"type": "http", "method": "POST", "path": "/recommend", "headers": raw}
 
 
-async def call(wire: Wire, app: Any, *, max_body_bytes: int = 10, **headers: str) -> Wire:
-    edge = Edge(app, max_body_bytes=max_body_bytes, longer_body_bytes={"/interactions": 20})
-    await edge(scope_of(**headers), wire.receive, wire.send)
+def edge_around(app: Any, **settings: Any) -> Edge:
+    gate = Gate(ServiceSettings(**settings))
+    return Edge(app, gate=gate, max_body_bytes=10, longer_body_bytes={"/interactions": 20})
+
+
+async def call(wire: Wire, app: Any, **headers: str) -> Wire:
+    await edge_around(app)(scope_of(**headers), wire.receive, wire.send)
     return wire
 
 
@@ -101,7 +108,7 @@ async def test_the_request_id_does_not_outlive_the_request() -> None:
 async def test_what_is_no_http_passes_untouched() -> None:
     app = Echo()
     scope = {"type": "lifespan"}
-    await Edge(app, max_body_bytes=10, longer_body_bytes={})(scope, Wire().receive, Wire().send)
+    await edge_around(app)(scope, Wire().receive, Wire().send)
     assert app.seen == [scope]
 
 
@@ -111,6 +118,12 @@ async def test_what_is_no_http_passes_untouched() -> None:
         (InvalidRequest("k: too many", field="k"), "invalid-request", {}),
         (ModelUnavailable("gone", retry_after_s=1.2), "model-unavailable", {"Retry-After": "2"}),
         (Overloaded("full"), "overloaded", {"Retry-After": "2"}),
+        (Unauthenticated("no key"), "unauthenticated", {"WWW-Authenticate": 'Bearer realm="longtail"'}),
+        (
+            Unauthenticated("a wrong key", given=True),
+            "unauthenticated",
+            {"WWW-Authenticate": 'Bearer realm="longtail", error="invalid_token"'},
+        ),
     ],
 )
 def test_an_error_is_written_with_its_kind_and_headers(error: Any, kind: str, headers: dict[str, str]) -> None:
@@ -119,7 +132,7 @@ def test_an_error_is_written_with_its_kind_and_headers(error: Any, kind: str, he
     assert document["type"] == f"urn:longtail:problem:{kind}"
     assert document["detail"] == str(error)
     assert document.get("field") == getattr(error, "field", None)
-    assert retry_headers(error) == headers
+    assert headers_of(error) == headers
 
 
 async def test_an_error_before_the_answer_is_a_problem() -> None:
@@ -159,3 +172,91 @@ async def test_a_caller_who_leaves_ends_the_answer() -> None:
     await request
     assert ended.is_set()
     assert wire.sent == []
+
+
+KEY = "a-good-key-for-tests"
+
+
+async def test_a_request_without_a_key_is_refused_before_its_body_is_read() -> None:
+    app, wire = Echo(), Wire(b"abc")
+    await edge_around(app, api_keys=KEY)(scope_of(x_request_id="r4"), wire.receive, wire.send)
+    assert wire.status == 401
+    assert json.loads(wire.body)["request_id"] == "r4"
+    assert (b"www-authenticate", b'Bearer realm="longtail"') in wire.sent[0]["headers"]
+    assert (b"x-request-id", b"r4") in wire.sent[0]["headers"]
+    assert (app.seen, wire.n_received) == ([], 0)
+
+
+@pytest.mark.parametrize(("key", "status"), [(KEY, 200), (KEY[:-1], 401), ("", 401)])
+async def test_a_key_lets_in(key: str, status: int) -> None:
+    wire = Wire(b"")
+    await edge_around(Echo(), api_keys=KEY)(scope_of(authorization=f"Bearer {key}"), wire.receive, wire.send)
+    assert wire.status == status
+
+
+async def test_the_documentation_needs_no_key() -> None:
+    wire = Wire(b"")
+    await edge_around(Echo(), api_keys=KEY)(scope_of() | {"path": "/docs.json"}, wire.receive, wire.send)
+    assert wire.status == 200
+
+
+@pytest.mark.parametrize(("server", "status"), [("127.0.0.1", 200), ("::1", 200), ("10.1.2.3", 401), ("fd00::1", 401)])
+async def test_without_keys_only_loopback_is_answered(server: str, status: int) -> None:
+    wire = Wire(b"")
+    await edge_around(Echo())(scope_of() | {"server": (server, 3000)}, wire.receive, wire.send)
+    assert wire.status == status
+
+
+async def test_more_requests_than_are_answered_at_one_time_are_told_to_come_back() -> None:
+    go_on = asyncio.Event()
+
+    async def waiting(scope: Any, receive: Any, send: Any) -> None:
+        await go_on.wait()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    edge = edge_around(waiting, max_in_flight=2)
+    wires = [Wire(b"") for _ in range(4)]
+    held = [asyncio.create_task(edge(scope_of(), wire.receive, wire.send)) for wire in wires[:2]]
+    await asyncio.sleep(0.01)
+    await edge(scope_of(), wires[2].receive, wires[2].send)
+    assert wires[2].status == 429
+    assert (b"retry-after", b"1") in wires[2].sent[0]["headers"]
+    go_on.set()
+    await asyncio.gather(*held)
+    await edge(scope_of(), wires[3].receive, wires[3].send)
+    assert [wire.status for wire in wires] == [200, 200, 429, 200]
+
+
+async def test_interactions_may_be_longer() -> None:
+    for length, status in ((20, 200), (21, 413)):
+        wire = Wire(b"x" * length)
+        await edge_around(Echo())(scope_of() | {"path": "/interactions"}, wire.receive, wire.send)
+        assert wire.status == status
+
+
+async def test_each_request_is_one_line_that_names_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, logger="longtail.access"):
+        for path in ("/users/eve/interactions", "/somewhere/eve"):
+            wire = Wire(b"eve")
+            scope = scope_of(x_request_id="r5", authorization=f"Bearer {KEY}") | {"path": path, "query_string": b"eve"}
+            await edge_around(Echo(), api_keys=KEY)(scope, wire.receive, wire.send)
+        await edge_around(Echo(), api_keys=KEY)(scope_of(), wire.receive, wire.send)
+    lines = [json.loads(record.getMessage()) for record in caplog.records]
+    assert [(line["path"], line["status"], line["received_bytes"]) for line in lines] == [
+        ("/users/{user_id}/interactions", 200, 3),
+        ("other", 200, 3),
+        ("/recommend", 401, 0),
+    ]
+    assert lines[0] | {"time": 0, "duration_ms": 0} == {
+        "time": 0,
+        "door": "http",
+        "method": "POST",
+        "path": "/users/{user_id}/interactions",
+        "status": 200,
+        "request_id": "r5",
+        "duration_ms": 0,
+        "received_bytes": 3,
+    }
+    assert "eve" not in caplog.text
+    assert KEY not in caplog.text
