@@ -18,7 +18,7 @@ import typer
 from rich.console import Console
 
 from longtail_client.cli import Json, Repository, Var, emit, group
-from longtail_client.errors import DataInvalid, OperatorError
+from longtail_client.errors import DataInvalid, DeadlineExceeded, OperatorError, Unavailable
 
 _console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
@@ -64,8 +64,9 @@ def up(
         if command:
             code = run_command(command, settings)
         else:
-            what = f"Triton on 127.0.0.1:{settings.triton_grpc_port} (gRPC)"
-            code = _watch(look_after, what if triton_only else f"http://{settings.host}:{settings.port}")
+            doors = f"http://{settings.host}:{settings.port} and grpc://{settings.host}:{settings.grpc_port}"
+            triton = f"Triton on 127.0.0.1:{settings.triton_grpc_port} (gRPC)"
+            code = _watch(look_after, triton if triton_only else doors)
     raise typer.Exit(code)
 
 
@@ -92,18 +93,21 @@ def down(*, as_json: Json = False) -> None:
 
 def probe(
     *,
-    url: Annotated[str, typer.Option(help="The service.", envvar="LONGTAIL_URL")] = "http://127.0.0.1:3000",
+    url: Annotated[
+        str, typer.Option(help="The service, as http://… or grpc://….", envvar="LONGTAIL_URL")
+    ] = "http://127.0.0.1:3000",
     as_json: Json = False,
 ) -> None:
     """Exit with 0 only if an inference works: the health check for containers.
 
     Example: longtail probe --url http://127.0.0.1:3000
     """
-    import httpx
+    from longtail_client.recommender import Recommender
 
     try:
-        ready = httpx.get(f"{url}/readyz", timeout=15.0).status_code == 200
-    except httpx.TransportError:
+        with Recommender(url, timeout_s=15.0) as longtail:
+            ready = longtail.ready()
+    except (Unavailable, DeadlineExceeded):
         ready = False
     if as_json:
         emit({"ready": ready})

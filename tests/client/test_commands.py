@@ -30,7 +30,12 @@ ANSWER: dict[str, Any] = {
             "similarity": 0.75949,
             "popularity_percentile": 12.6,
             "attributes": {},
-            "explanation": {"found_by": "description", "text": "Crime, 1950s"},
+            "explanation": {
+                "sentence": "It is near a description.",
+                "found_by": "description",
+                "text": "Crime, 1950s",
+                "cosine": 0.75949,
+            },
         },
         {
             "rank": 2,
@@ -40,10 +45,15 @@ ANSWER: dict[str, Any] = {
             "similarity": 0.5,
             "popularity_percentile": 3.0,
             "attributes": {},
-            "explanation": {"found_by": "interest", "text": "what you liked"},
+            "explanation": {
+                "sentence": "It is near what you liked.",
+                "found_by": "interest",
+                "text": "what you liked",
+                "cosine": 0.5,
+            },
         },
     ],
-    "timings_ms": {"generate": 120.4, "total": 130.6},
+    "timings_ms": {"generate": 120.4, "encode": 7.1, "retrieve": 2.0, "rerank": 1.1, "total": 130.6},
 }
 
 
@@ -125,7 +135,7 @@ def test_the_answer_is_a_table(service: Service, run: Callable[..., int], capsys
         ["1", "Rififi [restored] (1955)", "0.759", "13", "description: Crime, 1950s"],
         ["2", "Amélie [/b]", "0.500", "3", "interest: what you liked"],
     ]
-    assert "milliseconds: generate 120, total 131" in out
+    assert "milliseconds: generate 120, encode 7, retrieve 2, rerank 1, total 131" in out
     assert "made without" not in out
 
 
@@ -141,7 +151,7 @@ def test_what_the_answer_was_made_without_is_said(
 
 def test_the_smallest_request_holds_only_the_defaults(service: Service, run: Callable[..., int]) -> None:
     run("--user-id", "196", "--url", service.url)
-    assert service.asked == [("/recommend", {"k": 10, "steer": [], "explain": True, "user_id": "196"})]
+    assert service.asked == [("/recommend", {"k": 10, "explain": True, "user_id": "196"})]
 
 
 def test_every_option_reaches_the_service(service: Service, run: Callable[..., int]) -> None:
@@ -218,7 +228,7 @@ def test_an_error_that_is_no_json_is_shown_as_it_came(
 ) -> None:
     service.status, service.media_type, service.body = 502, "text/html", "<h1>Bad gateway</h1>"
     assert run("--user-id", "196", "--url", service.url) == 5
-    assert capsys.readouterr().err == f"error: {service.url}/recommend answered 502: <h1>Bad gateway</h1>\n"
+    assert capsys.readouterr().err == f"error: {service.url} answered 502: <h1>Bad gateway</h1>\n"
 
 
 def test_nothing_listening_is_exit_code_4_with_what_to_do(
@@ -228,5 +238,5 @@ def test_nothing_listening_is_exit_code_4_with_what_to_do(
     written = capsys.readouterr()
     assert written.out == ""
     assert written.err.count("\n") == 1
-    assert f"nothing answers at http://127.0.0.1:{free_port}/recommend" in written.err
+    assert f"nothing answers at http://127.0.0.1:{free_port}" in written.err
     assert "start it with `longtail up`" in written.err

@@ -1,0 +1,98 @@
+"""Both doors of the running service, through the Python client: the same answers and the same refusals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from longtail_bento.processes import ServiceProcess
+from longtail_bento.settings import ServiceSettings
+from longtail_client import LongtailError, Recommender
+from longtail_client.answers import RecommendAnswer
+from longtail_client.errors import InvalidRequest, RequestTooLarge, UnknownItem, UnknownUser
+
+GIVEN = ["a western about an old gunfighter", "a quiet French drama"]
+GOOD: list[dict[str, Any]] = [
+    {"user_id": "196", "given_descriptions": GIVEN},
+    {"user_id": "22", "descriptions": 0, "k": 50, "tail_only": False},
+    {"user_id": "655", "given_descriptions": [], "diversity": 1.0, "adventurousness": 0.0, "explain": True},
+    {"history": [{"item_id": "100"}, {"item_id": "56", "weight": 4}], "given_descriptions": GIVEN},
+    {"steer": ["something gentle"], "descriptions": 0},
+]
+BAD: list[tuple[dict[str, Any], type[LongtailError], str | None]] = [
+    ({"user_id": "nobody"}, UnknownUser, "user_id"),
+    ({}, InvalidRequest, "history"),
+    ({"history": [{"item_id": "1"}, {"item_id": "no such"}]}, UnknownItem, "history.1.item_id"),
+    ({"user_id": "196", "k": 0}, InvalidRequest, "k"),
+    ({"user_id": "196", "k": 10_000}, InvalidRequest, "k"),
+    ({"user_id": "196", "k": "10"}, InvalidRequest, "k"),
+    ({"user_id": 196}, InvalidRequest, "user_id"),
+    ({"user_id": "196", "steer": ["a" * 10_000]}, InvalidRequest, "steer.0"),
+    ({"user_id": "a" * 5_000_000}, RequestTooLarge, None),
+]
+
+
+@pytest.fixture(scope="module")
+def doors(service: ServiceProcess, settings: ServiceSettings) -> Iterator[tuple[Recommender, Recommender]]:
+    with (
+        Recommender(service.url) as over_http,
+        Recommender(f"grpc://{settings.host}:{settings.grpc_port}") as over_grpc,
+    ):
+        yield over_http, over_grpc
+
+
+def same(one: RecommendAnswer, other: RecommendAnswer) -> None:
+    assert (one.release, one.degraded, one.descriptions) == (other.release, other.degraded, other.descriptions)
+    assert [item.item_id for item in one.items] == [item.item_id for item in other.items]
+    assert [item.attributes for item in one.items] == [item.attributes for item in other.items]
+    np.testing.assert_allclose([item.score for item in one.items], [item.score for item in other.items], atol=1e-4)
+
+
+@pytest.mark.parametrize("fields", GOOD)
+def test_both_doors_give_the_same_answer(doors: tuple[Recommender, Recommender], fields: dict[str, Any]) -> None:
+    answers = [door.recommend(**fields) for door in doors]
+    assert answers[0].items
+    same(*answers)
+
+
+@pytest.mark.parametrize(("fields", "kind", "field"), BAD)
+def test_both_doors_refuse_alike(
+    doors: tuple[Recommender, Recommender], fields: dict[str, Any], kind: type, field: str | None
+) -> None:
+    for door in doors:
+        with pytest.raises(LongtailError) as raised:
+            door.recommend(**fields)
+        assert type(raised.value) is kind
+        assert raised.value.field == field  # type: ignore[attr-defined]
+
+
+def test_what_one_door_wrote_the_other_replays(doors: tuple[Recommender, Recommender]) -> None:
+    for first, second in (doors, doors[::-1]):
+        answer = first.recommend(user_id="22")
+        assert answer.descriptions
+        again = second.recommend(user_id="22", given_descriptions=[each.text for each in answer.descriptions])
+        assert [item.item_id for item in again.items] == [item.item_id for item in answer.items]
+        np.testing.assert_allclose(
+            [item.score for item in again.items], [item.score for item in answer.items], atol=1e-4
+        )
+
+
+def test_both_doors_stream(doors: tuple[Recommender, Recommender]) -> None:
+    for door in doors:
+        events = list(door.recommend_stream(user_id="196", k=3))
+        kinds = [event.event for event in events]
+        assert (kinds[0], kinds[-2:]) == ("release", ["items", "done"])
+        assert kinds.count("token") > 4
+
+
+def test_the_other_rows_are_the_same(doors: tuple[Recommender, Recommender]) -> None:
+    assert all(door.ready() for door in doors)
+    found = [door.search(text="a western about an old gunfighter", k=5).items for door in doors]
+    assert [item.item_id for item in found[0]] == [item.item_id for item in found[1]]
+    vectors = [np.array(door.encode(texts=GIVEN).vectors) for door in doors]
+    np.testing.assert_allclose(vectors[0], vectors[1], atol=1e-6)
+    assert len({door.release().releases[0].index_sha256 for door in doors}) == 1
+    assert all(door.describe(user_id="196", descriptions=1).descriptions for door in doors)
