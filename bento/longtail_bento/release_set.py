@@ -64,7 +64,9 @@ class ReleaseSet:
     def __init__(self, settings: ServiceSettings, transport: Transport) -> None:
         self._settings = settings
         self._transport = transport
-        self._versions = ModelVersions(transport, load_timeout_s=settings.start_timeout_s)
+        self._versions = ModelVersions(
+            transport, model_repository=settings.model_repository, load_timeout_s=settings.start_timeout_s
+        )
         self._state_path = releases_folder(settings.var) / STATE_FILE
         self._state_seen: tuple[int, int] | None = None
         self._state = ReleaseState()

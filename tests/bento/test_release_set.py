@@ -13,6 +13,7 @@ from longtail_bento.release_set import ReleaseSet, in_share
 from longtail_bento.settings import ServiceSettings
 from longtail_client.contract import GENERATOR, TEXT_ENCODER
 from longtail_client.errors import ModelUnavailable, ReleaseInvalid, UnknownRelease
+from longtail_client.manifest import MANIFEST, write_manifest
 from longtail_client.release_state import ReleaseState, changing_state, write_state
 from longtail_client.testing import FakeTransport
 
@@ -74,6 +75,17 @@ async def test_a_release_is_staged_promoted_and_rolled_back(
     move(lambda state: state.rollback())
     await until(lambda: releases.live.name == "first")
     assert len(triton.loads) == 1, "what is loaded already was loaded again"
+
+
+async def test_triton_is_told_what_the_manifest_says_of_a_version_that_it_never_heard_of(
+    releases: ReleaseSet, two_releases: Path, move: Move, triton: FakeTransport
+) -> None:
+    folder = two_releases / "model_repository" / TEXT_ENCODER.name / "2"
+    (folder / MANIFEST).unlink()
+    write_manifest(folder, {"precision": "bf16", "dim": 16})
+    move(lambda state: state.stage("second"))
+    await until(lambda: "second" in releases.loaded)
+    assert triton.parameters[TEXT_ENCODER.name] == {"longtail.2.precision": "bf16"}
 
 
 async def test_a_request_keeps_the_release_that_it_began_with(releases: ReleaseSet, move: Move) -> None:
