@@ -364,7 +364,7 @@ async def test_what_is_broken_leaves_the_live_release_serving(house: House, buil
     for name, version in (("no-graph", BROKEN), ("cut-index", OLD), ("torn", OLD)):
         shutil.copytree(var / "catalogues" / "old", var / "catalogues" / name)
         release = json.loads((var / "releases" / "old" / "release.json").read_text())
-        release["name"], release["catalogue"]["name"] = name, name
+        release["name"], release["catalogue"]["name"], release["release_sha256"] = name, name, None
         release["encoder"] = {"version": version, "files": read_manifest(models / TEXT_ENCODER.name / version)["files"]}
         (var / "releases" / name).mkdir()
         (var / "releases" / name / "release.json").write_text(json.dumps(release))
