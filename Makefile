@@ -12,7 +12,7 @@ CATALOGUE := var/catalogues/demo/manifest.json
 RELEASE := var/releases/demo-1/release.json
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test demo up down export stubs bench wheel bento wheelcheck clean
+.PHONY: help setup check test demo up down export stubs bench wheel bento clean
 
 help: ## Show what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s $$'\t'
@@ -31,8 +31,8 @@ check: setup ## Format, lint, types, import rules
 	mypy
 	lint-imports
 
-test: setup export wheel ## The whole suite, on real models and a real Triton
-	pytest
+test: setup export wheel ## The whole suite, on real models and a real Triton, against the built wheel
+	bash .ci/wheelcheck
 
 demo: setup export ## Recommend for one MovieLens user, from nothing
 	LONGTAIL_RELEASE=demo-1 longtail up -- longtail recommend --user-id 196 --save var/demo.json
@@ -72,9 +72,6 @@ wheel: setup ## Build dist/longtail-*.whl
 
 bento: wheel ## Build a Bento with the wheel inside
 	python deploy/bento/build.py
-
-wheelcheck: test ## The whole suite once more, against the built wheel with the source tree out of reach
-	bash .ci/wheelcheck
 
 clean: ## Remove everything that was built
 	rm -rf .venv var dist model_repository/*/[0-9]*

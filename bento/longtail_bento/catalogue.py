@@ -55,12 +55,7 @@ class Catalogue:
             ReleaseInvalid: Items and vectors do not belong together.
         """
         items = pyarrow.parquet.read_table(folder / "items.parquet")
-        vectors = np.load(folder / "vectors.npy")
-        if vectors.dtype != np.float32 or vectors.ndim != 2 or len(vectors) != len(items):
-            raise ReleaseInvalid(
-                f"{folder}: expected one float32 vector for each of {len(items)} items, "
-                f"got {vectors.dtype} {vectors.shape}; export the catalogue again"
-            )
+        vectors = _read_index(folder / "vectors.npy", len(items))
         item_ids = items["item_id"].to_pylist()
         return cls(
             item_ids=item_ids,
@@ -90,6 +85,19 @@ class Catalogue:
         """
         if item_id not in self.row_of:
             raise UnknownItem(f"the live catalogue has no item '{item_id[:80]}'", field=field)
+
+
+def _read_index(path: Path, n_items: int) -> Matrix:
+    expected = f"index: {path}: expected one float32 vector for each of {n_items} items"
+    try:
+        vectors = np.load(path)
+    except (OSError, ValueError, EOFError) as error:
+        raise ReleaseInvalid(f"{expected}, got a file that cannot be read ({error}); export the catalogue again") from (
+            error
+        )
+    if vectors.dtype != np.float32 or vectors.ndim != 2 or len(vectors) != n_items:
+        raise ReleaseInvalid(f"{expected}, got {vectors.dtype} {vectors.shape}; export the catalogue again")
+    return np.asarray(vectors)
 
 
 class _Attributes(Sequence[Mapping[str, Any]]):

@@ -50,10 +50,12 @@ def up(
 
     With a command, everything lives as long as it runs:  longtail up -- longtail recommend --user-id 196
     """
-    from longtail_bento.processes import run_command, stack
+    from longtail_bento.processes import require_command, run_command, stack
     from longtail_bento.settings import ServiceSettings
 
     settings = ServiceSettings()
+    if command:
+        require_command(command[0])
     began_s = time.monotonic()
     with (
         _ended_by_signals(),

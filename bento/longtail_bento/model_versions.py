@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
-from longtail_client.contract import GENERATOR, TEXT_ENCODER
+from longtail_client.contract import GENERATOR, PROVENANCE, TEXT_ENCODER, version_parameter
+from longtail_client.manifest import read_manifest
 from longtail_client.release import Release
 from longtail_client.transport import Transport
 
@@ -20,11 +22,13 @@ class ModelVersions:
 
     Args:
         transport: The way to Triton.
+        model_repository: Where the versions are published; their manifests say what Triton must know of them.
         load_timeout_s: Seconds that loading a version may take.
     """
 
-    def __init__(self, transport: Transport, *, load_timeout_s: float) -> None:
+    def __init__(self, transport: Transport, *, model_repository: Path, load_timeout_s: float) -> None:
         self._transport = transport
+        self._model_repository = model_repository
         self._load_timeout_s = load_timeout_s
         self._one_at_a_time = asyncio.Lock()
 
@@ -35,6 +39,7 @@ class ModelVersions:
             Whether something had to be loaded.
 
         Raises:
+            ReleaseInvalid: A version has no manifest.
             ModelNotLoaded: A version could not be loaded; what was served is served still.
             ModelUnavailable: Triton does not answer.
             DeadlineExceeded: It did not in time.
@@ -45,7 +50,10 @@ class ModelVersions:
                 served = await self._transport.served_versions(model, timeout_s=_LIST_TIMEOUT_S)
                 if version not in served:
                     wanted = (*served, version)
-                    await self._transport.serve_versions(model, wanted, timeout_s=self._load_timeout_s)
+                    parameters = provenance(self._model_repository / model / version)
+                    await self._transport.serve_versions(
+                        model, wanted, parameters=parameters, timeout_s=self._load_timeout_s
+                    )
                     loaded = True
         return loaded
 
@@ -68,6 +76,19 @@ class ModelVersions:
                 rest = [each for each in served if each != version]
                 if rest and len(rest) < len(served):
                     await self._transport.serve_versions(model, rest, timeout_s=self._load_timeout_s)
+
+
+def provenance(folder: Path) -> dict[str, str]:
+    """Read what a configuration says of a published version, as the parameters of `PROVENANCE`.
+
+    Args:
+        folder: The version's folder.
+
+    Raises:
+        ReleaseInvalid: It has no manifest.
+    """
+    manifest = read_manifest(folder)
+    return {version_parameter(folder.name, fact): str(manifest[fact]) for fact in PROVENANCE if manifest.get(fact)}
 
 
 def _pins(release: Release) -> tuple[tuple[str, str], ...]:

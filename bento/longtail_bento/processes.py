@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import socket
 import subprocess
 import sys
@@ -166,6 +167,16 @@ def stack(
         yield look_after
 
 
+def require_command(name: str) -> None:
+    """Refuse a command that is not here, before anything is started for it.
+
+    Raises:
+        OperatorError: Neither the path nor a folder has such a program.
+    """
+    if shutil.which(name) is None:
+        raise OperatorError(f"expected a command to run, got '{name}': no such program is here or on the PATH")
+
+
 def run_command(command: Sequence[str], settings: ServiceSettings) -> int:
     """Run a command that finds this stack through its environment.
 
@@ -173,7 +184,7 @@ def run_command(command: Sequence[str], settings: ServiceSettings) -> int:
         Its exit code.
 
     Raises:
-        OperatorError: There is no such command.
+        OperatorError: It cannot be run.
     """
     try:
         return subprocess.run(command, env=dict(os.environ) | settings.as_environment(), check=False).returncode

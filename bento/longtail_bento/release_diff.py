@@ -11,7 +11,7 @@ import pyarrow.parquet
 
 from longtail_client.contract import GENERATOR, TEXT_ENCODER
 from longtail_client.errors import ReleaseInvalid
-from longtail_client.manifest import read_manifest
+from longtail_client.manifest import MANIFEST, read_manifest
 from longtail_client.release import PinnedModel, Prompt, Release
 
 N_NAMED_ITEMS = 10
@@ -62,7 +62,7 @@ def differences(first: Release, second: Release, *, var: Path, model_repository:
 def _between_models(part: str, first: PinnedModel, second: PinnedModel, folder: Path) -> Iterator[Difference]:
     yield from _unequal(part, {"version": first.version}, {"version": second.version})
     yield from _unequal(part, _facts(folder / first.version), _facts(folder / second.version))
-    yield from _unequal(part, first.files, second.files, name=_file)
+    yield from _unequal(part, _told_apart(first.files), _told_apart(second.files), name=_file)
 
 
 def _facts(folder: Path) -> dict[str, Any]:
@@ -75,7 +75,8 @@ def _facts(folder: Path) -> dict[str, Any]:
 
 def _between_catalogues(first: Release, second: Release, folder: Path) -> Iterator[Difference]:
     yield from _unequal("catalogue", {"name": first.catalogue.name}, {"name": second.catalogue.name})
-    yield from _unequal("catalogue", first.catalogue.files, second.catalogue.files, name=_file)
+    files = (_told_apart(each.catalogue.files) for each in (first, second))
+    yield from _unequal("catalogue", *files, name=_file)
     paths = [folder / release.catalogue.name / "items.parquet" for release in (first, second)]
     same = first.catalogue.files.get("items.parquet") == second.catalogue.files.get("items.parquet")
     if not same and all(path.is_file() for path in paths):
@@ -117,6 +118,11 @@ def _unequal(
     for key in dict.fromkeys((*first, *second)):
         if first.get(key) != second.get(key):
             yield Difference(part, name(key), first.get(key), second.get(key))
+
+
+def _told_apart(files: Mapping[str, str]) -> dict[str, str]:
+    """Leave out the manifest, which differs whenever another file does, and which older releases do not pin."""
+    return {name: sha256 for name, sha256 in files.items() if name != MANIFEST}
 
 
 def _file(name: str) -> str:

@@ -19,7 +19,7 @@ from longtail_bento.model_versions import ModelVersions
 from longtail_bento.releases import LiveRelease, load_release
 from longtail_bento.settings import ServiceSettings
 from longtail_client.errors import LongtailError, OperatorError, ReleaseInvalid, UnknownRelease
-from longtail_client.release import releases_folder
+from longtail_client.release import Release, releases_folder
 from longtail_client.release_state import STATE_FILE, ReleaseState, names_in_service, read_state
 from longtail_client.transport import Transport
 
@@ -46,11 +46,13 @@ class Refusal:
         reason: What was expected, what came, what to do.
         revision: The state's revision when it was tried; a later one tries again at once.
         retry_at_s: When it is tried again, by the monotonic clock.
+        release: What it pins, as far as that could be read: its model versions may be loaded.
     """
 
     reason: str
     revision: int
     retry_at_s: float
+    release: Release | None
 
 
 class ReleaseSet:
@@ -64,7 +66,9 @@ class ReleaseSet:
     def __init__(self, settings: ServiceSettings, transport: Transport) -> None:
         self._settings = settings
         self._transport = transport
-        self._versions = ModelVersions(transport, load_timeout_s=settings.start_timeout_s)
+        self._versions = ModelVersions(
+            transport, model_repository=settings.model_repository, load_timeout_s=settings.start_timeout_s
+        )
         self._state_path = releases_folder(settings.var) / STATE_FILE
         self._state_seen: tuple[int, int] | None = None
         self._state = ReleaseState()
@@ -207,7 +211,11 @@ class ReleaseSet:
             _log.info("release %s serves from now on, in the place of %s", wanted.name, self.live.name)
             self._live = wanted
         in_service = names_in_service(self._state)
-        self._refusals = {name: refusal for name, refusal in self._refusals.items() if name in in_service}
+        for name, refusal in list(self._refusals.items()):
+            if name not in in_service:
+                del self._refusals[name]
+                if refusal.release is not None:
+                    self._spawn(self._drop_versions(refusal.release))
 
     def _load_next(self) -> None:
         """Load one release at a time, in the order of their places: the live one first."""
@@ -222,6 +230,7 @@ class ReleaseSet:
 
     async def _load(self, name: str, revision: int) -> None:
         retry_s = _RETRY_REFUSED_S
+        release = None
         try:
             release = await asyncio.to_thread(load_release, self._settings, self._transport, name)
             await self._versions.ensure(release.release)
@@ -243,7 +252,8 @@ class ReleaseSet:
         if before is None or before.reason != reason:
             _log.error("release %s is not in service, %s goes on serving: %s", name, self.live.name, reason)
             metrics.REFUSALS.labels(name).inc()
-        self._refusals[name] = Refusal(reason, revision, time.monotonic() + retry_s)
+        pinned = release.release if release is not None else None
+        self._refusals[name] = Refusal(reason, revision, time.monotonic() + retry_s, pinned)
 
     def _let_go(self) -> None:
         """Unload what left service, once its last request has ended, here and in other workers."""
@@ -259,11 +269,11 @@ class ReleaseSet:
                 del self._releases[name], self._left_at_s[name]
                 self._compare_at_s.pop(name, None)
                 _log.info("release %s is unloaded", name)
-                self._spawn(self._drop_versions(release))
+                self._spawn(self._drop_versions(release.release))
 
-    async def _drop_versions(self, release: LiveRelease) -> None:
+    async def _drop_versions(self, release: Release) -> None:
         try:
-            await self._versions.drop(release.release, lambda: [each.release for each in self._releases.values()])
+            await self._versions.drop(release, lambda: [each.release for each in self._releases.values()])
         except LongtailError as error:
             _log.warning("release %s: its model versions stay loaded: %s", release.name, error)
 
@@ -280,7 +290,8 @@ class ReleaseSet:
                     self._complaints.pop(name, None)
                 except OperatorError as error:
                     self._complain(name, str(error))
-                    self._compare_at_s[name] = time.monotonic() + _RETRY_MISMATCH_S
+                    retry_s = min(_RETRY_MISMATCH_S, self._settings.fingerprint_every_s)
+                    self._compare_at_s[name] = time.monotonic() + retry_s
                 except LongtailError as error:
                     self._complain(name, str(error))
                     self._away.add(name)

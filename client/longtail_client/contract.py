@@ -43,6 +43,15 @@ float is computed in float32, so that its vectors stay the same in any batch; a 
 computes in float32 whatever it is told."""
 
 
+PROVENANCE = ("source", "source_sha256", "engine", "precision", "tokenizer_sha256")
+"""What a configuration says of each version, in this order."""
+
+
+def version_parameter(version: str | int, fact: str) -> str:
+    """Name the configuration's parameter that says a fact of `PROVENANCE` of one version."""
+    return f"longtail.{version}.{fact}"
+
+
 def inference_options(precision: str) -> dict[str, str | int]:
     """Say how OpenVINO compiles an encoder version, when it is measured and when it is served.
 

@@ -22,10 +22,18 @@ class TextTokenizer:
 
     Args:
         path: The ``tokenizer.json``.
+
+    Raises:
+        ContractMismatch: The file is missing, or is none.
     """
 
     def __init__(self, path: Path) -> None:
-        self._tokenizer = Tokenizer.from_file(str(path))
+        try:
+            self._tokenizer = Tokenizer.from_file(str(path))
+        except Exception as error:  # the library raises nothing narrower
+            raise ContractMismatch(
+                f"tokenizer: {path}: expected a tokenizer.json of the tokenizers library, got {error}"
+            ) from error
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(LENGTH_BUCKETS[-1])
 

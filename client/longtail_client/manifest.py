@@ -131,6 +131,15 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
+def files_to_pin(folder: Path) -> dict[str, str]:
+    """Say what a release pins of a published folder: every file by its hash, the manifest too.
+
+    Raises:
+        ReleaseInvalid: It has no manifest, or one that cannot be read.
+    """
+    return {**read_manifest(folder)["files"], MANIFEST: sha256_of(folder / MANIFEST)}
+
+
 def verify_files(folder: Path, files: Mapping[str, str]) -> None:
     """Compare files with their hashes.
 

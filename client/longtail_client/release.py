@@ -84,6 +84,9 @@ class Release(_Frozen):
     prompt: Prompt
     prompt_sha256: str
     weights: Weights
+    release_sha256: str | None = Field(
+        default=None, description="Hash of all the above; releases from before there was one have none."
+    )
 
 
 def liked_phrase(title: str, kind: str) -> str:
@@ -96,6 +99,17 @@ def prompt_sha256(prompt: Prompt) -> str:
     return hashlib.sha256(json.dumps(prompt.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
 
 
+def release_sha256(release: Release) -> str:
+    """Hash all that a release says, but for this hash itself, whatever order its JSON has."""
+    content = release.model_dump(mode="json", exclude={"release_sha256"})
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def sealed(release: Release) -> Release:
+    """Write a release's own hash into it."""
+    return release.model_copy(update={"release_sha256": release_sha256(release)})
+
+
 def releases_folder(var: Path) -> Path:
     """Say where the releases under ``var`` are."""
     return var / "releases"
@@ -105,7 +119,7 @@ def read_release(var: Path, name: str) -> Release:
     """Read one release.
 
     Raises:
-        ReleaseInvalid: There is none of this name, it is malformed, or its prompt was edited.
+        ReleaseInvalid: There is none of this name, it is malformed, or it was changed since it was created.
     """
     path = releases_folder(var) / name / RELEASE_FILE
     try:
@@ -125,7 +139,7 @@ def parse_release(content: bytes, *, at: Path) -> Release:
         at: Where it is, for messages.
 
     Raises:
-        ReleaseInvalid: It is malformed, or its prompt was edited.
+        ReleaseInvalid: It is malformed, or it was changed since it was created.
     """
     try:
         release = Release.model_validate_json(content)
@@ -138,5 +152,10 @@ def parse_release(content: bytes, *, at: Path) -> Release:
         raise ReleaseInvalid(
             f"{at}: prompt: expected sha256 {release.prompt_sha256[:16]}…, got {found[:16]}…: it was edited; "
             "create a new release instead"
+        )
+    if release.release_sha256 not in (None, release_sha256(release)):
+        raise ReleaseInvalid(
+            f"{at}: release: expected sha256 {release.release_sha256:.16}…, which it says of itself, got "
+            f"{release_sha256(release):.16}…: it was changed or damaged; bring it back, or create the release again"
         )
     return release

@@ -73,7 +73,7 @@ class Part:
     @property
     def files(self) -> tuple[str, ...]:
         """The files that travel: the pinned ones, and the manifest that tells their facts."""
-        return (*sorted(self.pinned), MANIFEST)
+        return (*sorted(self.pinned.keys() - {MANIFEST}), MANIFEST)
 
 
 def release_member(name: str) -> str:

@@ -39,7 +39,7 @@ def room_for(target: Path, staged: Path) -> Iterator[None]:
                 f"{target}: expected room for it on the file system, which is full: {_mib(_size(staged))} of it were "
                 f"written, {_mib(usage.free)} of {_mib(usage.total)} are free. What was there before is untouched. "
                 "Remove model versions, catalogues and releases that nothing serves any more, vectors of former "
-                "encoders in var/vectors, or downloads in var/sources, and run the command again"
+                "encoders in var/vectors and var/references, or downloads in var/sources, and run the command again"
             ) from error
         raise
 

@@ -55,6 +55,7 @@ class FakeTransport:
         served: Versions of each model that answer. Each version of the encoder has vectors of its own.
         loadable: Versions that `serve_versions` can load.
         loads: Each call of `serve_versions`.
+        parameters: What those calls told it of each model.
         down: Whether nothing answers.
         faults: What is wrong with a model: it takes `FAKE_SLOW_S` before each answer and piece, never answers and
             keeps no time limit, answers something else than its contract says, or is not there.
@@ -77,6 +78,7 @@ class FakeTransport:
         self.down = False
         self.served = {name: {FAKE_VERSION} for name in (TEXT_ENCODER.name, GENERATOR.name)}
         self.loadable = {name: {FAKE_VERSION} for name in self.served}
+        self.parameters: dict[str, dict[str, str]] = {name: {} for name in self.served}
         self.loads: list[tuple[str, tuple[str, ...]]] = []
         self.calls: list[tuple[str, dict[str, tuple[int, ...]]]] = []
         self.limits: list[tuple[str, float, Priority]] = []
@@ -158,7 +160,9 @@ class FakeTransport:
             raise ModelUnavailable(f"{model}: the fake is down, or serves none")
         return tuple(sorted(self.served[model]))
 
-    async def serve_versions(self, model: str, versions: Sequence[str], *, timeout_s: float) -> None:
+    async def serve_versions(
+        self, model: str, versions: Sequence[str], *, parameters: Mapping[str, str] | None = None, timeout_s: float
+    ) -> None:
         """See `Transport.serve_versions`."""
         if self.down:
             raise ModelUnavailable(f"{model}: the fake is down")
@@ -168,6 +172,7 @@ class FakeTransport:
         if broken:
             raise ModelNotLoaded(f"{model} version {', '.join(sorted(broken))}: the fake cannot load it")
         self.served[model] = set(versions)
+        self.parameters[model].update(parameters or {})
 
     async def close(self) -> None:
         """See `Transport.close`."""

@@ -75,12 +75,16 @@ class Transport(Protocol):
         """
         ...
 
-    async def serve_versions(self, model: str, versions: Sequence[str], *, timeout_s: float) -> None:
+    async def serve_versions(
+        self, model: str, versions: Sequence[str], *, parameters: Mapping[str, str] | None = None, timeout_s: float
+    ) -> None:
         """Have the server serve these versions of a model and no others; those that it serves already go on answering.
 
         Args:
             model: Model name.
             versions: All versions to serve, one or more.
+            parameters: Of the model's configuration, to add: what the server must know of a version that was published
+                after it started, such as its precision.
             timeout_s: Seconds that loading may take.
 
         Raises:

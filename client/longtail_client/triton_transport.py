@@ -138,13 +138,17 @@ class TritonTransport:
             raise self._translated(error, model, "any", timeout_s) from error
         return tuple(sorted(metadata.versions, key=int))
 
-    async def serve_versions(self, model: str, versions: Sequence[str], *, timeout_s: float) -> None:
+    async def serve_versions(
+        self, model: str, versions: Sequence[str], *, parameters: Mapping[str, str] | None = None, timeout_s: float
+    ) -> None:
         """See `Transport.serve_versions`."""
         try:
             response = await self._client.get_model_config(model, "", client_timeout=timeout_s)
             config = json_format.MessageToDict(response.config, preserving_proto_field_name=True)
             # Triton keeps the configuration of the last load: without one, a load changes nothing.
             config["version_policy"] = {"specific": {"versions": list(versions)}}
+            added = {key: {"string_value": value} for key, value in (parameters or {}).items()}
+            config["parameters"] = config.get("parameters", {}) | added
             await self._client.load_model(
                 model, headers=self._admin_headers, config=json.dumps(config), client_timeout=timeout_s
             )

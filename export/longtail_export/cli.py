@@ -81,6 +81,7 @@ def encoder(
         source_name=source,
         precision=precision.value,
         samples=read_samples(catalogue_texts, calibration_texts, var / "sources"),
+        references=var / "references",
         model_repository=model_repository,
         version=version,
         progress=progress,

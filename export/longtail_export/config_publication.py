@@ -11,13 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from longtail_client.contract import ModelSpec
+from longtail_client.contract import PROVENANCE, ModelSpec
 from longtail_client.errors import ContractMismatch
 from longtail_client.manifest import MANIFEST, read_manifest
 from longtail_export.sources import PINNED
-
-PROVENANCE = ("source", "source_sha256", "engine", "precision", "tokenizer_sha256")
-"""What a configuration says of each version, in this order, as the parameter ``longtail.<version>.<fact>``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from google.protobuf import text_encoding
 
-from longtail_client.contract import ANY, ModelSpec, Priority, TensorSpec
+from longtail_client.contract import ANY, ModelSpec, Priority, TensorSpec, version_parameter
 from longtail_client.errors import ContractMismatch
 from longtail_export.config_profiles import BUCKETS_PARAMETER, PROFILES, Accelerator, ModelProfile, WarmUp, profiles_of
 from longtail_export.config_publication import PublishedVersion, published_versions, shared_dim
@@ -178,7 +178,7 @@ def _parameters(profile: ModelProfile, served: Sequence[PublishedVersion]) -> It
     if profile.buckets:
         parameters[BUCKETS_PARAMETER] = ",".join(str(bucket) for bucket in profile.buckets)
     for version in served:
-        parameters |= {f"longtail.{version.version}.{fact}": value for fact, value in version.provenance}
+        parameters |= {version_parameter(version.version, fact): value for fact, value in version.provenance}
     for key, value in parameters.items():
         yield f"parameters {{ key: {_quoted(key)} value: {{ string_value: {_quoted(value)} }} }}"
 

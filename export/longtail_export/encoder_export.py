@@ -21,8 +21,9 @@ from longtail_export.encoder_half import check_halves, halve
 from longtail_export.encoder_parity import Parity, measure_parity, parity_texts
 from longtail_export.encoder_quantise import quantise
 from longtail_export.encoder_recipes import RECIPES, Recipe, int8_plan
+from longtail_export.encoder_reference import graph_reference, torch_reference
 from longtail_export.encoder_report import Report, asked_ratio, measure, require
-from longtail_export.encoder_runtimes import Embed, onnx_embed, openvino_embed, torch_embed
+from longtail_export.encoder_runtimes import Embed, onnx_embed, openvino_embed
 from longtail_export.progress import Progress
 from longtail_export.sources import source_sha256
 
@@ -71,6 +72,7 @@ def export_encoder(
     source_name: str,
     precision: str,
     samples: SampleTexts,
+    references: Path,
     model_repository: Path,
     version: int,
     progress: Progress,
@@ -82,6 +84,7 @@ def export_encoder(
         source_name: Where it came from, for the manifest.
         precision: One of `RECIPES`.
         samples: Texts to measure and to calibrate on.
+        references: Folder where float32 vectors of these texts are kept for the next export.
         model_repository: Triton's model repository.
         version: The version to publish, 1 or more.
         progress: Hears of each step.
@@ -109,10 +112,10 @@ def export_encoder(
         progress.step("tracing the graph")
         graph = folder / "float32.onnx"
         write_graph(encoder, graph)
-        reference = onnx_embed(graph)
+        reference = graph_reference(graph, references)
         texts = parity_texts(tokenizer_path)
         progress.step("comparing the graph with the torch model")
-        parity = measure_parity(torch_embed(encoder), reference, tokenizer, texts)
+        parity = measure_parity(torch_reference(encoder, graph, references), reference, tokenizer, texts)
         require_parity(parity)
         progress.step(f"writing {precision}: {recipe.about}")
         calibration = samples.calibrating() if precision == "int8" else []

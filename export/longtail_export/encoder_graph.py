@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 import onnx
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModel, BertModel
 
 from longtail_client.errors import ExportRejected
@@ -14,6 +16,10 @@ from longtail_client.errors import ExportRejected
 OPSET = 17
 IR_VERSION = 8
 """Opset and IR that ONNX Runtime 1.19, the one in Triton's 24.10 container, reads (it reads IR <= 10)."""
+
+
+_UNUSED = "pooler."
+"""BERT's own pooling, which is not part of the graph and which checkpoints often lack."""
 
 
 class SentenceEncoder(torch.nn.Module):
@@ -57,11 +63,30 @@ def load_encoder(folder: Path) -> SentenceEncoder:
         folder: A transformers checkpoint of a BERT.
 
     Raises:
-        ExportRejected: The checkpoint is of another architecture.
+        ExportRejected: It cannot be read, is of another architecture, or lacks weights or has some that are no numbers.
     """
-    model = AutoModel.from_pretrained(folder, attn_implementation="eager", dtype=torch.float32)
+    try:
+        loaded: Any = AutoModel.from_pretrained(
+            folder, attn_implementation="eager", dtype=torch.float32, local_files_only=True, output_loading_info=True
+        )
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ExportRejected(f"{folder}: expected a BERT checkpoint, got one that cannot be read: {reason}") from error
+    model, told = loaded
     if not isinstance(model, BertModel):
         raise ExportRejected(f"{folder}: expected a BERT checkpoint, got {type(model).__name__}")
+    missing = sorted(name for name in told["missing_keys"] if not name.startswith(_UNUSED))
+    if missing:
+        raise ExportRejected(
+            f"{folder}: expected every weight of the model, found none for {len(missing)}, as {missing[0]}"
+        )
+    for name, weights in model.named_parameters():
+        n_wrong = int((~torch.isfinite(weights)).sum())
+        if n_wrong:
+            raise ExportRejected(
+                f"{folder}: weights {name}: expected finite numbers, got NaN or infinity in {n_wrong} of "
+                f"{weights.numel()} places"
+            )
     return SentenceEncoder(model).eval()
 
 

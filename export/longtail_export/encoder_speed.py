@@ -10,7 +10,7 @@ from longtail_client.encoder import padded
 from longtail_export.encoder_runtimes import Embed
 
 BATCH = 32
-_ROUNDS = 9
+ROUNDS = 9
 
 
 def throughput_ratio(baseline: Embed, candidate: Embed, rows: Sequence[Sequence[int]]) -> tuple[float, float]:
@@ -28,7 +28,7 @@ def throughput_ratio(baseline: Embed, candidate: Embed, rows: Sequence[Sequence[
     middle = max(0, len(by_length) // 2 - BATCH // 2)
     batch = padded(by_length[middle : middle + BATCH])
     times_s: dict[str, list[float]] = {"baseline": [], "candidate": []}
-    for turn in range(_ROUNDS + 1):
+    for turn in range(ROUNDS + 1):
         for name, embed in (("baseline", baseline), ("candidate", candidate)):
             began_s = time.perf_counter()
             embed(*batch)

@@ -10,7 +10,7 @@ import pyarrow.parquet
 from longtail_client.contract import GENERATOR, TEXT_ENCODER
 from longtail_client.errors import ReleaseInvalid
 from longtail_client.fingerprint import FINGERPRINT_FILE
-from longtail_client.manifest import publishing, read_manifest
+from longtail_client.manifest import files_to_pin, publishing, read_manifest
 from longtail_client.release import (
     RELEASE_FILE,
     PinnedCatalogue,
@@ -20,6 +20,7 @@ from longtail_client.release import (
     prompt_sha256,
     read_release,
     releases_folder,
+    sealed,
 )
 from longtail_client.release_state import changing_state, read_state, write_state
 from longtail_export.release_prompt import write_prompt
@@ -53,8 +54,9 @@ def create(
         AlreadyPublished: A release of this name exists.
         ReleaseInvalid: A part is not published, or the catalogue was embedded with another encoder.
     """
-    encoder = read_manifest(model_repository / TEXT_ENCODER.name / encoder_version)
-    generator = read_manifest(model_repository / GENERATOR.name / generator_version)
+    encoder_folder = model_repository / TEXT_ENCODER.name / encoder_version
+    generator_folder = model_repository / GENERATOR.name / generator_version
+    encoder = read_manifest(encoder_folder)
     folder = var / "catalogues" / catalogue_name
     catalogue = read_manifest(folder)
     if catalogue["encoder_sha256"] != encoder["files"]["model.onnx"]:
@@ -78,15 +80,17 @@ def create(
         pyarrow.parquet.read_table(folder / "items.parquet", columns=["item_id", "title", "kind", "is_tail"]),
         pyarrow.parquet.read_table(folder / "interactions.parquet", columns=["user_id", "item_id", "weight"]),
     )
-    release = Release(
-        name=name,
-        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        encoder=PinnedModel(version=encoder_version, files=encoder["files"]),
-        generator=PinnedModel(version=generator_version, files=generator["files"]),
-        catalogue=PinnedCatalogue(name=catalogue_name, files=catalogue["files"]),
-        prompt=prompt,
-        prompt_sha256=prompt_sha256(prompt),
-        weights=DEFAULT_WEIGHTS,
+    release = sealed(
+        Release(
+            name=name,
+            created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            encoder=PinnedModel(version=encoder_version, files=files_to_pin(encoder_folder)),
+            generator=PinnedModel(version=generator_version, files=files_to_pin(generator_folder)),
+            catalogue=PinnedCatalogue(name=catalogue_name, files=files_to_pin(folder)),
+            prompt=prompt,
+            prompt_sha256=prompt_sha256(prompt),
+            weights=DEFAULT_WEIGHTS,
+        )
     )
     target = releases_folder(var) / name
     if not _was_interrupted(release, var):
@@ -103,4 +107,4 @@ def _was_interrupted(release: Release, var: Path) -> bool:
     if not (releases_folder(var) / release.name).exists() or read_state(var).place_of(release.name) is not None:
         return False
     there = read_release(var, release.name)
-    return there.model_copy(update={"created_at": release.created_at}) == release
+    return sealed(there.model_copy(update={"created_at": release.created_at})) == release

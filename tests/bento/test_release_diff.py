@@ -14,7 +14,7 @@ import pytest
 from longtail_bento.release_diff import Difference, differences
 from longtail_client import cli
 from longtail_client.manifest import publishing, read_manifest, write_manifest
-from longtail_client.release import PinnedCatalogue, PinnedModel, Release, read_release
+from longtail_client.release import PinnedCatalogue, PinnedModel, Release, read_release, sealed
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def test_diff_from_a_shell(house: Path, first: Release, monkeypatch: Any, capsys
     second = first.model_copy(update={"name": "second", "weights": first.weights.model_copy(update={"steer": 9.0})})
     path = house / "var" / "releases" / "second" / "release.json"
     path.parent.mkdir()
-    path.write_text(second.model_dump_json())
+    path.write_text(sealed(second).model_dump_json())
     monkeypatch.setenv("LONGTAIL_VAR", str(house / "var"))
     monkeypatch.setenv("LONGTAIL_MODEL_REPOSITORY", str(house / "model_repository"))
 

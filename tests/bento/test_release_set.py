@@ -13,8 +13,10 @@ from longtail_bento.release_set import ReleaseSet, in_share
 from longtail_bento.settings import ServiceSettings
 from longtail_client.contract import GENERATOR, TEXT_ENCODER
 from longtail_client.errors import ModelUnavailable, ReleaseInvalid, UnknownRelease
+from longtail_client.manifest import MANIFEST, write_manifest
 from longtail_client.release_state import ReleaseState, changing_state, write_state
-from longtail_client.testing import FakeTransport
+from longtail_client.testing import FAKE_VERSION, FakeTransport
+from longtail_export.release_writer import create
 
 SettingsFor = Callable[[Path], ServiceSettings]
 Move = Callable[[Callable[[ReleaseState], ReleaseState]], None]
@@ -74,6 +76,26 @@ async def test_a_release_is_staged_promoted_and_rolled_back(
     move(lambda state: state.rollback())
     await until(lambda: releases.live.name == "first")
     assert len(triton.loads) == 1, "what is loaded already was loaded again"
+
+
+async def test_triton_is_told_what_the_manifest_says_of_a_version_that_it_never_heard_of(
+    releases: ReleaseSet, two_releases: Path, triton: FakeTransport
+) -> None:
+    models, var = two_releases / "model_repository", two_releases / "var"
+    folder = models / TEXT_ENCODER.name / "2"
+    (folder / MANIFEST).unlink()
+    write_manifest(folder, {"precision": "bf16", "dim": 16})
+    shutil.rmtree(var / "releases" / "second")
+    create(
+        "second",
+        catalogue_name="tiny-2",
+        encoder_version="2",
+        generator_version=FAKE_VERSION,
+        model_repository=models,
+        var=var,
+    )
+    await until(lambda: "second" in releases.loaded)
+    assert triton.parameters[TEXT_ENCODER.name] == {"longtail.2.precision": "bf16"}
 
 
 async def test_a_request_keeps_the_release_that_it_began_with(releases: ReleaseSet, move: Move) -> None:
@@ -169,6 +191,19 @@ async def test_vectors_of_another_model_are_refused(
     await until(lambda: "second" in releases.refusals)
     assert releases.refusals["second"].reason.startswith("encoder: expected a worst cosine of at least 0.9995")
     assert releases.live.name == "first"
+
+
+async def test_the_model_versions_of_a_refused_release_are_unloaded_when_it_is_retired(
+    releases: ReleaseSet, move: Move, triton: FakeTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    true_vector = triton._vector
+    monkeypatch.setattr(triton, "_vector", lambda ids, version: true_vector(ids, "of another model"))
+    move(lambda state: state.stage("second"))
+    await until(lambda: "second" in releases.refusals)
+    assert triton.served[TEXT_ENCODER.name] == {"1", "2"}
+    move(lambda state: state.retire("second"))
+    await until(lambda: triton.served[TEXT_ENCODER.name] == {"1"})
+    assert triton.served[GENERATOR.name] == {"1"}
 
 
 async def test_a_mended_release_is_loaded_with_the_next_move(

@@ -111,6 +111,7 @@ async def test_a_version_that_triton_does_not_serve_is_unavailable(house: Path, 
     document = json.loads(path.read_text())
     (house / "model_repository" / "text_encoder" / "1").rename(house / "model_repository" / "text_encoder" / "7")
     document["encoder"]["version"] = "7"
+    document["release_sha256"] = None
     path.write_text(json.dumps(document))
     live = load(house, settings_for)
     with pytest.raises(ModelUnavailable, match="text_encoder version 7"):

@@ -198,3 +198,11 @@ async def test_triton_away_is_unavailable(tiny_tokenizer: TextTokenizer) -> None
     transport.down = True
     with pytest.raises(ModelUnavailable, match="text_encoder version 1"):
         await encoder.encode(["sea"])
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"version": "1.0"}', None])
+def test_what_is_no_tokenizer_is_named(tmp_path: Path, content: str | None) -> None:
+    if content is not None:
+        (tmp_path / "tokenizer.json").write_text(content)
+    with pytest.raises(ContractMismatch, match=r"^tokenizer: .*/tokenizer\.json: expected a tokenizer\.json of the"):
+        TextTokenizer(tmp_path / "tokenizer.json")

@@ -20,8 +20,10 @@ from longtail_client.release import (
     Release,
     Weights,
     liked_phrase,
+    parse_release,
     prompt_sha256,
     read_release,
+    sealed,
 )
 
 PROMPT = Prompt(
@@ -121,3 +123,30 @@ def test_a_release_cannot_be_changed_in_memory() -> None:
 def test_a_liked_item_is_named_with_its_kind_where_it_has_one() -> None:
     assert liked_phrase("Heat (1995)", "Crime, 1990s") == "Crime, 1990s: Heat (1995)"
     assert liked_phrase("Heat (1995)", "") == "Heat (1995)"
+
+
+def test_one_flipped_bit_anywhere_is_refused_unless_it_says_the_same() -> None:
+    content = sealed(RELEASE).model_dump_json(indent=2).encode()
+    refused = 0
+    for place in range(len(content)):
+        for bit in (0, 3):
+            flipped = bytearray(content)
+            flipped[place] ^= 1 << bit
+            try:
+                read = parse_release(bytes(flipped), at=Path("release.json"))
+            except ReleaseInvalid:
+                refused += 1
+            else:
+                assert read == sealed(RELEASE), flipped[place - 9 :]
+    assert refused > len(content)
+
+
+@pytest.mark.parametrize(("keys", "value"), [(("weights", "popularity"), 25), (("encoder", "version"), "2")])
+def test_a_sealed_release_that_was_changed_is_refused(
+    release_file: Path, tmp_path: Path, keys: tuple[str, ...], value: object
+) -> None:
+    release_file.write_text(sealed(RELEASE).model_dump_json())
+    assert read_release(tmp_path, "demo-1") == sealed(RELEASE)
+    edit(release_file, *keys, value=value)
+    with pytest.raises(ReleaseInvalid, match=r"release\.json: release: expected sha256 .* which it says of itself"):
+        read_release(tmp_path, "demo-1")

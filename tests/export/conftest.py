@@ -66,6 +66,7 @@ def model_repository(tiny_bert_folder: Path, tmp_path_factory: pytest.TempPathFa
         source_name="tiny",
         precision="fp32",
         samples=tiny_samples(),
+        references=tmp_path_factory.mktemp("references"),
         model_repository=repository,
         version=1,
         progress=SilentProgress(),

@@ -37,6 +37,7 @@ def export(source: Path, repository: Path, version: int = 1, precision: str = "f
         source_name="tiny",
         precision=precision,
         samples=SampleTexts(TEXTS, [f"a {text}" for text in TEXTS]),
+        references=repository.with_name(f"{repository.name}-references"),
         model_repository=repository,
         version=version,
         progress=SilentProgress(),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ import onnx
 import onnxruntime as ort
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import DistilBertConfig, DistilBertModel
 
 from longtail_client.errors import ExportRejected
@@ -109,6 +112,53 @@ def test_another_architecture_is_refused(tmp_path: Path, tiny_tokenizer_path: Pa
     shutil.copy(tiny_tokenizer_path, tmp_path / "tokenizer.json")
     with pytest.raises(ExportRejected, match="expected a BERT checkpoint, got DistilBertModel"):
         load_encoder(tmp_path)
+
+
+def set_weight(folder: Path, name: str, change: Callable[[torch.Tensor], torch.Tensor | None]) -> None:
+    weights = load_file(folder / "model.safetensors")
+    changed = change(weights.pop(name))
+    save_file(
+        weights if changed is None else {**weights, name: changed}, folder / "model.safetensors", {"format": "pt"}
+    )
+
+
+def with_nan(weights: torch.Tensor) -> torch.Tensor:
+    return weights.index_fill(0, torch.tensor([1]), float("nan"))
+
+
+DENSE = "encoder.layer.0.output.dense.weight"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (
+            lambda folder: set_weight(folder, DENSE, with_nan),
+            rf"weights {DENSE}: expected finite numbers, got NaN .* 32 of",
+        ),
+        (lambda folder: set_weight(folder, DENSE, lambda _: None), rf"expected every weight .* none for 1, as {DENSE}"),
+        (lambda folder: (folder / "model.safetensors").unlink(), "one that cannot be read: .*model.safetensors"),
+        (lambda folder: os.truncate(folder / "model.safetensors", 5000), "one that cannot be read: .*incomplete"),
+        (lambda folder: (folder / "config.json").write_text("{"), "one that cannot be read: .*not a valid JSON"),
+        (lambda folder: (folder / "config.json").unlink(), "one that cannot be read: .*model_type"),
+    ],
+    ids=["NaN", "a weight lacks", "no weights", "cut weights", "broken configuration", "no configuration"],
+)
+def test_a_checkpoint_that_is_not_whole_is_one_error(
+    tiny_bert_folder: Path, tmp_path: Path, spoil: Callable[[Path], object], said: str
+) -> None:
+    folder = Path(shutil.copytree(tiny_bert_folder, tmp_path / "checkpoint"))
+    assert load_encoder(folder).dim == 16
+    spoil(folder)
+    with pytest.raises(ExportRejected, match=said) as refused:
+        load_encoder(folder)
+    assert str(refused.value).startswith(f"{folder}: ")
+
+
+def test_bert_without_its_own_pooling_is_enough(tiny_bert_folder: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(tiny_bert_folder, tmp_path / "checkpoint"))
+    set_weight(folder, "pooler.dense.weight", lambda _: None)
+    assert load_encoder(folder).dim == 16
 
 
 def test_a_graph_that_triton_cannot_read_is_refused(

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from longtail_client.errors import ReleaseInvalid
-from longtail_client.manifest import AlreadyPublished, publishing, read_manifest, write_manifest
+from longtail_client.manifest import AlreadyPublished, publishing, read_manifest, sha256_of, write_manifest
 from longtail_client.release import read_release
 from longtail_client.release_state import read_state
 from longtail_client.testing import FakeTransport
@@ -61,17 +61,20 @@ def create_release(
     )
 
 
+def every_file(folder: Path) -> dict[str, str]:
+    return {path.name: sha256_of(path) for path in folder.iterdir()}
+
+
 def test_a_release_pins_every_file_of_its_parts(var: Path, repository: Path) -> None:
     path = create_release("demo-1", var, repository)
     assert path == var / "releases" / "demo-1" / "release.json"
     release = read_release(var, "demo-1")
     assert (release.name, release.weights) == ("demo-1", DEFAULT_WEIGHTS)
     assert (release.encoder.version, release.generator.version, release.catalogue.name) == ("1", "2", "sixty")
-    assert release.encoder.files == read_manifest(repository / "text_encoder" / "1")["files"]
-    assert release.generator.files == {
-        "weights.bin": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-    }
-    assert release.catalogue.files == read_manifest(var / "catalogues" / "sixty")["files"]
+    assert release.encoder.files == every_file(repository / "text_encoder" / "1")
+    assert release.generator.files == every_file(repository / "generator" / "2")
+    assert release.generator.files["weights.bin"] == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert release.catalogue.files == every_file(var / "catalogues" / "sixty")
     age = datetime.now(UTC) - datetime.fromisoformat(release.created_at)
     assert timedelta(seconds=-1) <= age < timedelta(minutes=5)
 

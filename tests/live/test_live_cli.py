@@ -139,3 +139,4 @@ def test_a_command_that_is_not_there_is_one_line(
     done = run("up", "--triton-only", "--", "no-such-command", settings=apart)
     assert done.returncode == 3
     assert "expected a command to run, got 'no-such-command'" in done.stderr
+    assert "starting" not in done.stderr

@@ -10,6 +10,7 @@ from typing import Any
 import onnxruntime as ort
 
 from longtail_bento.triton.backends.onnxruntime.openvino_session import OpenVinoSession
+from longtail_client.contract import version_parameter
 
 _GRAPH_LEVELS = {
     -1: ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
@@ -102,7 +103,7 @@ class SessionPlan:
             arena_shrinkage=parameters.get("memory.enable_memory_arena_shrinkage", ""),
             accelerators=tuple((item["name"], dict(item.get("parameters", {}))) for item in chosen),
             device_id=device_id if kind == "GPU" else None,
-            precision=parameters.get(f"longtail.{version}.precision"),
+            precision=parameters.get(version_parameter(version, "precision")),
             ignored=tuple(
                 f"parameter '{key}' is read neither here nor by the C++ onnxruntime backend"
                 for key in sorted(parameters)
