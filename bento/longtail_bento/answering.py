@@ -131,12 +131,16 @@ class Answering:
         async def of(release: LiveRelease, clock: Clock) -> DescribeResponse:
             return await pipeline.describe(request, release, self.interactions, clock, request_id=request_id)
 
-        return await self._answer(of, clock, name=request.release, sticky=sticky_of(request))
+        answer = await self._answer(of, clock, name=request.release, sticky=sticky_of(request))
+        metrics.observe_stages("describe", answer.timings_ms)
+        return answer
 
     async def search(self, request: SearchRequest, clock: Clock, *, request_id: str) -> SearchResponse:
         """See `pipeline.search`; no user asks, so there is no canary."""
         with self.releases.taken(request.release) as release:
-            return await pipeline.search(request, release, clock, request_id=request_id)
+            answer = await pipeline.search(request, release, clock, request_id=request_id)
+        metrics.observe_stages("search", answer.timings_ms)
+        return answer
 
     async def encode(self, request: EncodeRequest, clock: Clock) -> EncodeResponse:
         """Embed texts. There is no canary: whoever keeps vectors must not get those of two encoders."""
@@ -144,7 +148,9 @@ class Answering:
             async with clock.limited():
                 encoder = await release.encoder(timeout_s=clock.left_s())
                 vectors = await encoder.encode(request.texts, timeout_s=clock.left_s())
-            return EncodeResponse(vectors=vectors.tolist(), release=release.name)
+            answer = EncodeResponse(vectors=vectors.tolist(), release=release.name)
+        metrics.observe_stages("encode", clock.finished_ms("encode"))
+        return answer
 
     async def record(self, request: RecordRequest) -> RecordResponse:
         """Store what users did.

@@ -1,14 +1,15 @@
-"""One gRPC call: bytes in, a message or a refusal out; it has an id, ends in one status, and is counted."""
+"""One gRPC call: bytes in, a message or a refusal out; it has an id, ends in one status, is counted and logged."""
 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from google.protobuf.message import DecodeError, Message
 
-from longtail_bento import metrics
+from longtail_bento import access_log, metrics
 from longtail_bento.edge import accepted_request_id
 from longtail_bento.grpc_status import code_of, retry_after_s, trailers_of
 from longtail_bento.problem import problem_of, unknown_problem
@@ -21,23 +22,29 @@ _log = logging.getLogger("longtail")
 
 
 class Call:
-    """Gives a call its id, holds the problem in which it ends, and counts how it ended.
+    """Gives a call its id, holds the problem in which it ends, and tells how it ended.
 
     What the block raises is swallowed into ``problem``; the call is aborted after the block, since grpc ends a handler
     by an exception of its own.
 
     Args:
-        method: Name that the call is counted under.
+        service: Full name of the service.
+        method: Name of the method.
         context: grpc's.
+        received_bytes: Length of the message.
     """
 
-    def __init__(self, method: str, context: Context) -> None:
-        given = dict(context.invocation_metadata() or ()).get("x-request-id", "")
-        self.request_id = accepted_request_id(given if isinstance(given, str) else "")
+    def __init__(self, service: str, method: str, context: Context, received_bytes: int = 0) -> None:
+        given = {name: value for name, value in context.invocation_metadata() or () if isinstance(value, str)}
+        self.request_id = accepted_request_id(given.get("x-request-id", ""))
+        self.authorization = given.get("authorization")
         self.problem: Mapping[str, Any] | None = None
         self._method = method
+        self._path = f"/{service}/{method}"
         self._context = context
+        self._received_bytes = received_bytes
         self._retry_after_s: float | None = None
+        self._began_s = time.monotonic()
 
     async def __aenter__(self) -> Call:
         await self._context.send_initial_metadata((("x-request-id", self.request_id),))
@@ -53,7 +60,18 @@ class Call:
         code = "OK" if kind is None else "CANCELLED"
         if self.problem is not None:
             code = code_of(self.problem).name
-        metrics.REQUESTS.labels(self._method, code).inc()
+        duration_s = time.monotonic() - self._began_s
+        metrics.REQUESTS.labels(self._path, code).inc()
+        metrics.REQUEST_SECONDS.labels(self._path).observe(duration_s)
+        access_log.write(
+            door="grpc",
+            method=self._method,
+            path=self._path,
+            status=code,
+            request_id=self.request_id,
+            duration_s=duration_s,
+            received_bytes=self._received_bytes,
+        )
         return self.problem is not None
 
     async def end(self) -> None:

@@ -17,8 +17,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from longtail_bento.answering import Answering
 from longtail_bento.clock import Clock
+from longtail_bento.gate import Gate
 from longtail_bento.grpc_call import Call, Context, parsed
 from longtail_bento.grpc_standard import Ready, health_handler, reflection_handler
+from longtail_bento.interaction_wire import DeleteRequest, ListRequest, RecordRequest
 from longtail_bento.problem import refusal_of
 from longtail_bento.release_overview import overview
 from longtail_bento.settings import ServiceSettings
@@ -63,11 +65,13 @@ class GrpcDoor:
     """The server; `start` gives it something to answer from.
 
     Args:
-        settings: Address, message limit, default deadline, workers.
+        settings: Address, message limits, default deadline, workers.
+        gate: Who may come in; None makes one of the settings.
     """
 
-    def __init__(self, settings: ServiceSettings) -> None:
+    def __init__(self, settings: ServiceSettings, gate: Gate | None = None) -> None:
         self._settings = settings
+        self._gate = gate or Gate(settings)
         self._thresholds = Thresholds()
         self._server: Any = None
 
@@ -130,6 +134,15 @@ class GrpcDoor:
         async def release(_: _Asked) -> BaseModel:
             return overview(answering.releases, answering.trials, self._thresholds)
 
+        async def record(asked: _Asked) -> BaseModel:
+            return await answering.record(asked.request)
+
+        async def list_interactions(asked: _Asked) -> BaseModel:
+            return await answering.list_interactions(asked.request)
+
+        async def delete_interactions(asked: _Asked) -> BaseModel:
+            return await answering.delete_interactions(asked.request)
+
         return grpc.method_handlers_generic_handler(
             SERVICE,
             {
@@ -138,6 +151,9 @@ class GrpcDoor:
                 "Describe": self._answered("Describe", DescribeRequest, describe),
                 "Search": self._answered("Search", SearchRequest, search),
                 "Encode": self._answered("Encode", EncodeRequest, encode),
+                "RecordInteractions": self._answered("RecordInteractions", RecordRequest, record),
+                "ListInteractions": self._answered("ListInteractions", ListRequest, list_interactions),
+                "DeleteInteractions": self._answered("DeleteInteractions", DeleteRequest, delete_interactions),
                 "GetRelease": self._answered("GetRelease", NoFields, release),
             },
         )
@@ -149,9 +165,11 @@ class GrpcDoor:
 
         async def handle(raw: bytes, context: Context) -> bytes:
             written = b""
-            async with Call(method, context) as call:
-                found = await answer(self._asked(raw, message, wire, context, call))
-                written = message_of(found.model_dump(mode="json"), response).SerializeToString()
+            async with Call(SERVICE, method, context, len(raw)) as call:
+                self._gate.require_key(call.authorization)
+                with self._gate.in_flight():
+                    found = await answer(self._asked(raw, message, wire, context, call))
+                    written = message_of(found.model_dump(mode="json"), response).SerializeToString()
             await call.end()
             return written
 
@@ -163,14 +181,16 @@ class GrpcDoor:
         message, response = _messages_of(method)
 
         async def handle(raw: bytes, context: Context) -> AsyncIterator[bytes]:
-            async with Call(method, context) as call:
-                asked = self._asked(raw, message, wire, context, call)
-                async with aclosing(events(asked)) as stream:
-                    async for event in stream:
-                        document = event.model_dump(mode="json", exclude_none=True)
-                        yield message_of({event.event: document}, response).SerializeToString()
-                        if isinstance(event, ErrorEvent):
-                            call.problem = document
+            async with Call(SERVICE, method, context, len(raw)) as call:
+                self._gate.require_key(call.authorization)
+                with self._gate.in_flight():
+                    asked = self._asked(raw, message, wire, context, call)
+                    async with aclosing(events(asked)) as stream:
+                        async for event in stream:
+                            document = event.model_dump(mode="json", exclude_none=True)
+                            yield message_of({event.event: document}, response).SerializeToString()
+                            if isinstance(event, ErrorEvent):
+                                call.problem = document
             await call.end()
 
         return grpc.unary_stream_rpc_method_handler(handle)
@@ -184,7 +204,7 @@ class GrpcDoor:
             InvalidRequest: A field is not as it should be; named as over HTTP, one that is unknown by its number.
         """
         left_s = context.time_remaining()
-        limit = self._settings.max_body_bytes
+        limit = self._settings.max_interactions_bytes if wire is RecordRequest else self._settings.max_body_bytes
         if len(raw) > limit:
             raise RequestTooLarge(f"expected a message of at most {limit} bytes, got {len(raw)}")
         try:

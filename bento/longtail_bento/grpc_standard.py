@@ -1,5 +1,7 @@
 """The services that every gRPC tool knows: health, where SERVING means that an inference just went through; reflection.
 
+Neither asks for a key: health is for whoever watches, reflection says what /docs.json says.
+
 Source: https://github.com/grpc/grpc/blob/master/doc/health-checking.md
 """
 
@@ -37,7 +39,7 @@ def health_handler(ready: Ready, services: tuple[str, ...]) -> grpc.GenericRpcHa
         return int(_SERVING if await ready() else _NOT_SERVING)
 
     async def check(raw: bytes, context: Context) -> bytes:
-        async with Call("Check", context) as call:
+        async with Call(health.SERVICE_NAME, "Check", context, len(raw)) as call:
             status = await status_of(parsed(health_pb2.HealthCheckRequest, raw).service)
         await call.end()
         if status == _UNKNOWN:
@@ -45,7 +47,7 @@ def health_handler(ready: Ready, services: tuple[str, ...]) -> grpc.GenericRpcHa
         return bytes(health_pb2.HealthCheckResponse(status=status).SerializeToString())
 
     async def watch(raw: bytes, context: Context) -> AsyncIterator[bytes]:
-        async with Call("Watch", context) as call:
+        async with Call(health.SERVICE_NAME, "Watch", context, len(raw)) as call:
             service = parsed(health_pb2.HealthCheckRequest, raw).service
             told = None
             while True:
@@ -70,7 +72,7 @@ def reflection_handler(services: tuple[str, ...]) -> grpc.GenericRpcHandler:
     servicer = reflection.aio.ReflectionServicer((*services, health.SERVICE_NAME, reflection.SERVICE_NAME))
 
     async def info(raw: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
-        async with Call("ServerReflectionInfo", context) as call:
+        async with Call(reflection.SERVICE_NAME, "ServerReflectionInfo", context) as call:
 
             async def requests() -> AsyncIterator[Message]:
                 async for each in raw:

@@ -14,7 +14,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
-from longtail_bento import metrics
 from longtail_bento.answering import Answering
 from longtail_bento.clock import Clock
 from longtail_bento.edge import Edge, headers_of, request_id_var
@@ -173,24 +172,17 @@ class HttpDoor:
         async def describe(request: DescribeRequest) -> DescribeResponse:
             """Have the generator describe items that a user would like."""
             clock = self._clock(request.deadline_ms)
-            answer = await self.answering.describe(request, clock, request_id=request_id_var.get())
-            metrics.observe_stages("describe", answer.timings_ms)
-            return answer
+            return await self.answering.describe(request, clock, request_id=request_id_var.get())
 
         @self.app.post("/search", response_model_exclude_none=True)
         async def search(request: SearchRequest) -> SearchResponse:
             """Find the items nearest to a text."""
-            answer = await self.answering.search(request, self._clock(), request_id=request_id_var.get())
-            metrics.observe_stages("search", answer.timings_ms)
-            return answer
+            return await self.answering.search(request, self._clock(), request_id=request_id_var.get())
 
         @self.app.post("/encode")
         async def encode(request: EncodeRequest) -> EncodeResponse:
             """Embed texts with the live release's encoder."""
-            clock = self._clock()
-            answer = await self.answering.encode(request, clock)
-            metrics.observe_stages("encode", clock.finished_ms("encode"))
-            return answer
+            return await self.answering.encode(request, self._clock())
 
         @self.app.post("/interactions")
         async def record(request: RecordRequest) -> RecordResponse:

@@ -27,7 +27,7 @@ _GRACE_S = 10.0
 settings = ServiceSettings()
 gate = Gate(settings)
 door = HttpDoor(settings, gate)
-grpc_door = GrpcDoor(settings)
+grpc_door = GrpcDoor(settings, gate)
 
 
 # BentoML's own access log and metrics name each path in full, and a path may hold a user's id: ours take their place.

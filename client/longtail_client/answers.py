@@ -120,6 +120,40 @@ class EncodeAnswer:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordAnswer:
+    """What was stored: of the interactions received, those that were new."""
+
+    received: int
+    new: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredInteraction:
+    """One thing that a user did, as it can be recorded again; only a rating has a weight."""
+
+    item_id: str
+    kind: str
+    timestamp: int
+    weight: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InteractionsAnswer:
+    """A page of a user's interactions, in the order they were recorded; ``next`` is where the next page begins."""
+
+    user_id: str
+    interactions: tuple[StoredInteraction, ...] = ()
+    next: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteAnswer:
+    """How many interactions were deleted."""
+
+    deleted: int
+
+
+@dataclass(frozen=True, slots=True)
 class Fingerprint:
     """How Triton's vectors of the probes compare with those that the index was built with."""
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, NotRequired, Required, TypedDict, TypeVar
+from typing import Any, Generic, Literal, NotRequired, Required, TypedDict, TypeVar
 
 from longtail_client.answers import (
     EVENTS,
+    DeleteAnswer,
     DescribeAnswer,
     EncodeAnswer,
+    InteractionsAnswer,
     RecommendAnswer,
+    RecordAnswer,
     ReleaseAnswer,
     SearchAnswer,
     StreamEvent,
@@ -28,6 +31,22 @@ class HistoryItem(TypedDict):
     timestamp: NotRequired[int]
 
 
+class Interaction(TypedDict):
+    """One thing that a user did; only a rating has a weight, and without a timestamp it was now."""
+
+    user_id: Required[str]
+    item_id: Required[str]
+    kind: Required[Literal["view", "rating", "like", "dislike", "purchase"]]
+    weight: NotRequired[float]
+    timestamp: NotRequired[int]
+
+
+Priority = Literal["interactive", "bulk"]
+"""Whether somebody waits for the answer; bulk stands behind."""
+
+_OF_USER = "/users/{user_id}/interactions"
+
+
 @dataclass(frozen=True, slots=True)
 class Call(Generic[T_co]):
     """One call.
@@ -35,8 +54,8 @@ class Call(Generic[T_co]):
     Attributes:
         grpc_method: Name of the method of `longtail.v1.Recommender`.
         http_method: The verb.
-        path: The path.
-        document: The request's fields; those that are None are left to the service.
+        path: The path; a field's name in braces stands for its value.
+        document: The request's fields that were given.
         answer: Makes the record from the answer's JSON.
         deadline_ms: Milliseconds that the answer may take; None leaves it to the service.
         request_id: Names the call in the service's log; None has the service make one.
@@ -86,6 +105,8 @@ def recommend(
         given_descriptions: Descriptions to use instead of the generator's, as an answer carried them.
         filter: Exact conditions on attributes: ``{"genres": ["Drama"], "year": {"gte": 1950}, "not": {…}}``.
         priority: ``interactive``, or ``bulk`` where nobody waits for the answer.
+        filter: Exact conditions on attributes, as ``{"year": {"gte": 1950}, "not": {"country": "France"}}``.
+        priority: Whether somebody waits for the answer.
         deadline_ms: Milliseconds that the answer may take, retries included.
         release: A release in service to ask; the default is the live one, or the user's canary.
         request_id: Names the call in the service's log.
@@ -161,6 +182,39 @@ def search(
     """Find the items nearest to a text; ``filter`` is that of `recommend`."""
     fields = dict(locals())
     return _posted("Search", "/search", fields, lambda document: record_of(SearchAnswer, document))
+
+
+def record_interactions(*, interactions: Sequence[Interaction], request_id: str | None = None) -> Call[RecordAnswer]:
+    """Record up to 10,000 things that users did; the next answer reflects them. Said twice, they are stored once."""
+    fields = dict(locals())
+    return _posted("RecordInteractions", "/interactions", fields, lambda document: record_of(RecordAnswer, document))
+
+
+def list_interactions(
+    *, user_id: str, after: int | None = None, limit: int | None = None, request_id: str | None = None
+) -> Call[InteractionsAnswer]:
+    """Read a user's interactions, a page at a time; ``after`` is the ``next`` of the page before."""
+    given = {name: each for name, each in (("after", after), ("limit", limit)) if each is not None}
+    return Call(
+        "ListInteractions",
+        "GET",
+        _OF_USER,
+        {"user_id": user_id, **given},
+        lambda document: record_of(InteractionsAnswer, document),
+        request_id=request_id,
+    )
+
+
+def delete_interactions(*, user_id: str, request_id: str | None = None) -> Call[DeleteAnswer]:
+    """Delete all of a user's interactions; they are then in no answer any more."""
+    return Call(
+        "DeleteInteractions",
+        "DELETE",
+        _OF_USER,
+        {"user_id": user_id},
+        lambda document: record_of(DeleteAnswer, document),
+        request_id=request_id,
+    )
 
 
 def release(*, request_id: str | None = None) -> Call[ReleaseAnswer]:

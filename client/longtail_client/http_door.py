@@ -6,11 +6,12 @@ import json
 from collections.abc import AsyncGenerator, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 
 from longtail_client.calls import Call
-from longtail_client.errors import DeadlineExceeded, LongtailError, Unavailable
+from longtail_client.errors import DeadlineExceeded, InvalidRequest, LongtailError, Unavailable
 from longtail_client.problem import error_of
 
 
@@ -145,8 +146,22 @@ def _request(
     client: httpx.Client | httpx.AsyncClient, call: Call[Any], fields: Mapping[str, Any], timeout_s: float
 ) -> httpx.Request:
     headers = {} if call.request_id is None else {"x-request-id": call.request_id}
-    body = dict(fields) if call.http_method == "POST" else None
-    return client.build_request(call.http_method, call.path, json=body, headers=headers, timeout=timeout_s)
+    if call.http_method == "POST":
+        try:
+            return client.build_request("POST", call.path, json=fields, headers=headers, timeout=timeout_s)
+        except (TypeError, ValueError) as error:  # no JSON says it: NaN, half a character, an object of a program
+            raise InvalidRequest(f"body: expected what JSON can carry, got {error}", field="body") from error
+    named, query = {}, {}
+    for name, value in fields.items():
+        if f"{{{name}}}" in call.path:
+            try:
+                named[name] = quote(value, safe="")
+            except (TypeError, ValueError) as error:
+                raise InvalidRequest(f"{name}: expected a text, got {error}", field=name) from error
+        else:
+            query[name] = value
+    path = call.path.format(**named)
+    return client.build_request(call.http_method, path, params=query, headers=headers, timeout=timeout_s)
 
 
 def _document(url: str, response: httpx.Response) -> Any:

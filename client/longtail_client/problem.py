@@ -43,7 +43,8 @@ def error_of(document: Mapping[str, Any], *, status: int, retry_after_s: float |
     message = str(document.get("detail") or f"the service answered {status}")
     error: LongtailError
     if issubclass(kind, CallerError):
-        error = kind(message, field=document.get("field"))
+        error = kind(message)
+        error.field = document.get("field")
     elif issubclass(kind, Unavailable):
         error = kind(message) if retry_after_s is None else kind(message, retry_after_s=retry_after_s)
     else:

@@ -114,6 +114,9 @@ class Recommender:
     describe = _blocking(calls.describe)
     encode = _blocking(calls.encode)
     search = _blocking(calls.search)
+    record_interactions = _blocking(calls.record_interactions)
+    list_interactions = _blocking(calls.list_interactions)
+    delete_interactions = _blocking(calls.delete_interactions)
     release = _blocking(calls.release)
 
     def ready(self) -> bool:
@@ -182,6 +185,9 @@ class AsyncRecommender:
     describe = _awaited(calls.describe)
     encode = _awaited(calls.encode)
     search = _awaited(calls.search)
+    record_interactions = _awaited(calls.record_interactions)
+    list_interactions = _awaited(calls.list_interactions)
+    delete_interactions = _awaited(calls.delete_interactions)
     release = _awaited(calls.release)
 
     async def ready(self) -> bool:

@@ -45,6 +45,9 @@ GOOD = [("Recommend", {**history, **knobs}) for history in HISTORIES for knobs i
     ("Search", {"text": "horror about space and j", "k": 2}),
     ("Search", {"text": "日本 🎬", "tail_only": False}),
     ("Encode", {"texts": ["space", "a quiet drama", "space"]}),
+    ("Search", {"text": "space", "filter": {"genres": ["drama", "western"], "year": {"gte": 1955, "lte": 1968.5}}}),
+    ("Search", {"text": "space", "filter": {"any": [{"year": 1960}, {"not": {"genres": "horror"}}]}}),
+    ("Recommend", {"user_id": "bob", "filter": {"year": [1960, 1961, 1962.0]}, "priority": "bulk"}),
 ]
 ITEM = {"item_id": "5"}
 BAD: list[tuple[str, Any]] = [
@@ -87,6 +90,10 @@ BAD: list[tuple[str, Any]] = [
     ("Search", {"text": "space", "filter": {"year": ["1960"]}}),
     ("Describe", {"history": [{"item_id": "nowhere"}]}),
     ("Describe", {"user_id": "ada", "descriptions": -1}),
+    ("Recommend", {"user_id": "ada", "priority": "now"}),
+    ("Recommend", {"user_id": "ada", "filter": {"colour": "red"}}),
+    ("Search", {"text": "space", "filter": {"year": {"gt": 5}}}),
+    ("Search", {"text": "space", "filter": {"any": [{"year": None}]}}),
     ("Search", {"text": ""}),
     ("Search", {"text": "x" * 4001}),
     ("Search", {"text": "space", "k": 101}),

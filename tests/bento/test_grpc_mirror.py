@@ -9,7 +9,7 @@ import pytest
 from google.protobuf.descriptor import FieldDescriptor
 from pydantic import BaseModel
 
-from longtail_bento import wire
+from longtail_bento import interaction_wire, wire
 from longtail_client.v1 import recommend_pb2 as pb
 
 PAIRS = [
@@ -22,6 +22,12 @@ PAIRS = [
     (wire.EncodeRequest, pb.EncodeRequest),
     (wire.EncodeResponse, pb.EncodeResponse),
     (wire.ReleasesResponse, pb.ReleasesResponse),
+    (interaction_wire.RecordRequest, pb.RecordInteractionsRequest),
+    (interaction_wire.RecordResponse, pb.RecordInteractionsResponse),
+    (interaction_wire.ListRequest, pb.ListInteractionsRequest),
+    (interaction_wire.ListResponse, pb.ListInteractionsResponse),
+    (interaction_wire.DeleteRequest, pb.DeleteInteractionsRequest),
+    (interaction_wire.DeleteResponse, pb.DeleteInteractionsResponse),
     (wire.Problem, pb.Problem),
     (wire.ReleaseEvent, pb.ReleaseEvent),
     (wire.TokenEvent, pb.TokenEvent),
@@ -52,7 +58,7 @@ def mirrored(model: type[BaseModel], message: Any, place: str) -> None:
         for kind, type_ in SCALARS.items():
             if field.annotation in (kind, kind | None):
                 assert mirror.type == type_, f"{place}.{name}"
-                if not field.is_required() and issubclass(model, wire._Request):
+                if not field.is_required() and issubclass(model, wire._Request | interaction_wire._Request):
                     assert mirror.has_presence, f"{place}.{name} has a default"
         for each in parts:
             if isinstance(each, type) and issubclass(each, BaseModel):

@@ -83,6 +83,80 @@ async def test_every_row_has_its_method(ask: Ask) -> None:
     assert released.releases[0].fingerprint.worst_cosine == pytest.approx(1, abs=1e-4)
 
 
+async def test_what_a_user_did_is_recorded_read_and_deleted(ask: Ask) -> None:
+    done = [
+        {"user_id": "zoë/1 ?", "item_id": "7", "kind": "like", "timestamp": 100},
+        {"user_id": "zoë/1 ?", "item_id": "9", "kind": "rating", "weight": 4.5, "timestamp": 200},
+        {"user_id": "zoë/1 ?", "item_id": "7", "kind": "like", "timestamp": 100},
+    ]
+    stored = await ask("record_interactions", interactions=done)
+    assert (stored.received, stored.new) == (3, 2)
+    page = await ask("list_interactions", user_id="zoë/1 ?", limit=1)
+    assert [(each.item_id, each.kind, each.weight, each.timestamp) for each in page.interactions] == [
+        ("7", "like", None, 100)
+    ]
+    rest = await ask("list_interactions", user_id="zoë/1 ?", after=page.next)
+    assert [(each.item_id, each.weight) for each in rest.interactions] == [("9", 4.5)]
+    assert rest.next is None
+    assert "7" not in {item.item_id for item in (await ask("recommend", user_id="zoë/1 ?", k=20)).items}
+    assert (await ask("delete_interactions", user_id="zoë/1 ?")).deleted == 2
+    with pytest.raises(UnknownUser):
+        await ask("list_interactions", user_id="zoë/1 ?")
+    with pytest.raises(UnknownUser):
+        await ask("recommend", user_id="zoë/1 ?")
+
+
+@pytest.mark.parametrize(
+    ("method", "fields", "field"),
+    [
+        ("record_interactions", {"interactions": []}, "interactions"),
+        ("record_interactions", {"interactions": [{"user_id": "z", "item_id": "7"}]}, "interactions.0.kind"),
+        (
+            "record_interactions",
+            {"interactions": [{"user_id": "z", "item_id": "7", "kind": "rating"}]},
+            "interactions.0.weight",
+        ),
+        ("list_interactions", {"user_id": "ada", "limit": 0}, "limit"),
+        ("list_interactions", {"user_id": "a" * 201}, "user_id"),
+        ("list_interactions", {"user_id": 196}, "user_id"),
+        ("delete_interactions", {"user_id": "\x00"}, "user_id"),
+    ],
+)
+async def test_interactions_are_refused_alike(ask: Ask, method: str, fields: dict[str, Any], field: str) -> None:
+    with pytest.raises(InvalidRequest) as raised:
+        await ask(method, **fields)
+    assert raised.value.field == field
+
+
+async def test_a_filter_is_exact_whatever_carries_it(ask: Ask) -> None:
+    wanted = {"year": {"gte": 1955, "lte": 1968}, "any": [{"genres": ["horror", "drama"]}, {"year": 1959}]}
+    for items in (
+        (await ask("recommend", user_id="bob", filter=wanted, k=20)).items,
+        (await ask("search", text="space", filter=wanted, k=20)).items,
+    ):
+        assert items
+        for item in items:
+            assert 1955 <= item.attributes["year"] <= 1968
+            assert item.attributes["genres"][0] in ("horror", "drama") or item.attributes["year"] == 1959
+    unwanted = await ask("search", text="space", filter={"not": {"genres": "horror"}}, k=20)
+    assert unwanted.items
+    assert all(item.attributes["genres"] != ["horror"] for item in unwanted.items)
+
+
+@pytest.mark.parametrize("wrong", [{"colour": "red"}, {"year": {"gt": 5}}, {"any": "x"}, {"not": 5}, {"year": None}])
+async def test_a_filter_that_is_none_is_refused_alike(ask: Ask, wrong: dict[str, Any]) -> None:
+    with pytest.raises(InvalidRequest) as raised:
+        await ask("search", text="space", filter=wrong)
+    assert str(raised.value.field).startswith("filter")
+
+
+async def test_bulk_requests_are_answered_too(ask: Ask) -> None:
+    assert (await ask("recommend", user_id="ada", priority="bulk", k=1)).items
+    with pytest.raises(InvalidRequest) as raised:
+        await ask("describe", user_id="ada", priority="now")
+    assert raised.value.field == "priority"
+
+
 async def test_a_stream_is_an_iterator_of_events(ask: Ask) -> None:
     events = await ask("recommend_stream", user_id="ada", k=2)
     kinds = [event.event for event in events]

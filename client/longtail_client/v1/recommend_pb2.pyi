@@ -112,6 +112,78 @@ class EncodeRequest(_message.Message):
     release: str
     def __init__(self, texts: _Optional[_Iterable[str]] = ..., release: _Optional[str] = ...) -> None: ...
 
+class Interaction(_message.Message):
+    __slots__ = ("user_id", "item_id", "kind", "weight", "timestamp")
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    ITEM_ID_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    TIMESTAMP_FIELD_NUMBER: _ClassVar[int]
+    user_id: str
+    item_id: str
+    kind: str
+    weight: float
+    timestamp: int
+    def __init__(self, user_id: _Optional[str] = ..., item_id: _Optional[str] = ..., kind: _Optional[str] = ..., weight: _Optional[float] = ..., timestamp: _Optional[int] = ...) -> None: ...
+
+class RecordInteractionsRequest(_message.Message):
+    __slots__ = ("interactions",)
+    INTERACTIONS_FIELD_NUMBER: _ClassVar[int]
+    interactions: _containers.RepeatedCompositeFieldContainer[Interaction]
+    def __init__(self, interactions: _Optional[_Iterable[_Union[Interaction, _Mapping]]] = ...) -> None: ...
+
+class RecordInteractionsResponse(_message.Message):
+    __slots__ = ("received", "new")
+    RECEIVED_FIELD_NUMBER: _ClassVar[int]
+    NEW_FIELD_NUMBER: _ClassVar[int]
+    received: int
+    new: int
+    def __init__(self, received: _Optional[int] = ..., new: _Optional[int] = ...) -> None: ...
+
+class ListInteractionsRequest(_message.Message):
+    __slots__ = ("user_id", "after", "limit")
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    AFTER_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    user_id: str
+    after: int
+    limit: int
+    def __init__(self, user_id: _Optional[str] = ..., after: _Optional[int] = ..., limit: _Optional[int] = ...) -> None: ...
+
+class StoredInteraction(_message.Message):
+    __slots__ = ("item_id", "kind", "weight", "timestamp")
+    ITEM_ID_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    TIMESTAMP_FIELD_NUMBER: _ClassVar[int]
+    item_id: str
+    kind: str
+    weight: float
+    timestamp: int
+    def __init__(self, item_id: _Optional[str] = ..., kind: _Optional[str] = ..., weight: _Optional[float] = ..., timestamp: _Optional[int] = ...) -> None: ...
+
+class ListInteractionsResponse(_message.Message):
+    __slots__ = ("user_id", "interactions", "next")
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    INTERACTIONS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_FIELD_NUMBER: _ClassVar[int]
+    user_id: str
+    interactions: _containers.RepeatedCompositeFieldContainer[StoredInteraction]
+    next: int
+    def __init__(self, user_id: _Optional[str] = ..., interactions: _Optional[_Iterable[_Union[StoredInteraction, _Mapping]]] = ..., next: _Optional[int] = ...) -> None: ...
+
+class DeleteInteractionsRequest(_message.Message):
+    __slots__ = ("user_id",)
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    user_id: str
+    def __init__(self, user_id: _Optional[str] = ...) -> None: ...
+
+class DeleteInteractionsResponse(_message.Message):
+    __slots__ = ("deleted",)
+    DELETED_FIELD_NUMBER: _ClassVar[int]
+    deleted: int
+    def __init__(self, deleted: _Optional[int] = ...) -> None: ...
+
 class GetReleaseRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...

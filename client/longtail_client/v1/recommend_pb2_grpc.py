@@ -59,6 +59,21 @@ class RecommenderStub:
                 request_serializer=longtail__client_dot_v1_dot_recommend__pb2.SearchRequest.SerializeToString,
                 response_deserializer=longtail__client_dot_v1_dot_recommend__pb2.SearchResponse.FromString,
                 _registered_method=True)
+        self.RecordInteractions = channel.unary_unary(
+                '/longtail.v1.Recommender/RecordInteractions',
+                request_serializer=longtail__client_dot_v1_dot_recommend__pb2.RecordInteractionsRequest.SerializeToString,
+                response_deserializer=longtail__client_dot_v1_dot_recommend__pb2.RecordInteractionsResponse.FromString,
+                _registered_method=True)
+        self.ListInteractions = channel.unary_unary(
+                '/longtail.v1.Recommender/ListInteractions',
+                request_serializer=longtail__client_dot_v1_dot_recommend__pb2.ListInteractionsRequest.SerializeToString,
+                response_deserializer=longtail__client_dot_v1_dot_recommend__pb2.ListInteractionsResponse.FromString,
+                _registered_method=True)
+        self.DeleteInteractions = channel.unary_unary(
+                '/longtail.v1.Recommender/DeleteInteractions',
+                request_serializer=longtail__client_dot_v1_dot_recommend__pb2.DeleteInteractionsRequest.SerializeToString,
+                response_deserializer=longtail__client_dot_v1_dot_recommend__pb2.DeleteInteractionsResponse.FromString,
+                _registered_method=True)
         self.GetRelease = channel.unary_unary(
                 '/longtail.v1.Recommender/GetRelease',
                 request_serializer=longtail__client_dot_v1_dot_recommend__pb2.GetReleaseRequest.SerializeToString,
@@ -104,6 +119,27 @@ class RecommenderServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RecordInteractions(self, request, context):
+        """Records what users did; the next answer reflects it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListInteractions(self, request, context):
+        """Reads a user's interactions, a page at a time.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteInteractions(self, request, context):
+        """Deletes all of a user's interactions; they are then in no answer any more.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetRelease(self, request, context):
         """Says what is serving: versions, hashes, fingerprints, and what releases on trial showed.
         """
@@ -138,6 +174,21 @@ def add_RecommenderServicer_to_server(servicer, server):
                     servicer.Search,
                     request_deserializer=longtail__client_dot_v1_dot_recommend__pb2.SearchRequest.FromString,
                     response_serializer=longtail__client_dot_v1_dot_recommend__pb2.SearchResponse.SerializeToString,
+            ),
+            'RecordInteractions': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecordInteractions,
+                    request_deserializer=longtail__client_dot_v1_dot_recommend__pb2.RecordInteractionsRequest.FromString,
+                    response_serializer=longtail__client_dot_v1_dot_recommend__pb2.RecordInteractionsResponse.SerializeToString,
+            ),
+            'ListInteractions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListInteractions,
+                    request_deserializer=longtail__client_dot_v1_dot_recommend__pb2.ListInteractionsRequest.FromString,
+                    response_serializer=longtail__client_dot_v1_dot_recommend__pb2.ListInteractionsResponse.SerializeToString,
+            ),
+            'DeleteInteractions': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteInteractions,
+                    request_deserializer=longtail__client_dot_v1_dot_recommend__pb2.DeleteInteractionsRequest.FromString,
+                    response_serializer=longtail__client_dot_v1_dot_recommend__pb2.DeleteInteractionsResponse.SerializeToString,
             ),
             'GetRelease': grpc.unary_unary_rpc_method_handler(
                     servicer.GetRelease,
@@ -280,6 +331,87 @@ class Recommender:
             '/longtail.v1.Recommender/Search',
             longtail__client_dot_v1_dot_recommend__pb2.SearchRequest.SerializeToString,
             longtail__client_dot_v1_dot_recommend__pb2.SearchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RecordInteractions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/longtail.v1.Recommender/RecordInteractions',
+            longtail__client_dot_v1_dot_recommend__pb2.RecordInteractionsRequest.SerializeToString,
+            longtail__client_dot_v1_dot_recommend__pb2.RecordInteractionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListInteractions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/longtail.v1.Recommender/ListInteractions',
+            longtail__client_dot_v1_dot_recommend__pb2.ListInteractionsRequest.SerializeToString,
+            longtail__client_dot_v1_dot_recommend__pb2.ListInteractionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteInteractions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/longtail.v1.Recommender/DeleteInteractions',
+            longtail__client_dot_v1_dot_recommend__pb2.DeleteInteractionsRequest.SerializeToString,
+            longtail__client_dot_v1_dot_recommend__pb2.DeleteInteractionsResponse.FromString,
             options,
             channel_credentials,
             insecure,
