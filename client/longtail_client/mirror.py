@@ -106,12 +106,18 @@ def _fill(message: Message, document: Any, place: tuple[str, ...]) -> None:
 
 def _fill_field(message: Message, field: FieldDescriptor, value: Any, place: tuple[str, ...]) -> None:
     if _is_map(field):
+        if not isinstance(value, Mapping):
+            raise _refused(place, "an object")
         target = getattr(message, field.name)
         for key, each in value.items():
-            if field.message_type.fields_by_name["value"].message_type is None:
-                target[key] = each
+            try:
+                part = target[key]
+            except (TypeError, ValueError) as error:
+                raise _refused(place, "an object with texts for keys") from error
+            if isinstance(part, Message):
+                _fill(part, each, (*place, key))
             else:
-                _fill(target[key], each, (*place, key))
+                target[key] = each
     elif field.is_repeated:
         _fill_list(message, field, value, place)
     elif field.message_type is not None:

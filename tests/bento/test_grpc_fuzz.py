@@ -27,6 +27,14 @@ WHOLE = st.integers(-2, 120) | st.integers(-(2**63), 2**63 - 1)
 NUMBER = st.floats() | st.floats(-0.5, 1.5)
 
 
+ATTRIBUTE = st.sampled_from(["year", "genres", "any", "not", "gte", "lte"]) | ANY_TEXT
+FILTER = st.recursive(
+    st.none() | st.booleans() | WHOLE | NUMBER | TEXT | st.sampled_from(["drama", 1960]),
+    lambda each: st.lists(each, max_size=4) | st.dictionaries(ATTRIBUTE, each, max_size=3),
+    max_leaves=12,
+)
+
+
 def documents(message: Any) -> st.SearchStrategy[dict[str, Any]]:
     """Make JSON of any message, every field there or not, by the proto alone."""
     return st.fixed_dictionaries({}, optional={field.name: _values(field) for field in message.fields})
@@ -34,6 +42,8 @@ def documents(message: Any) -> st.SearchStrategy[dict[str, Any]]:
 
 def _values(field: Any) -> st.SearchStrategy[Any]:
     if field.message_type is not None:
+        if field.message_type.GetOptions().map_entry:
+            return st.dictionaries(ATTRIBUTE, FILTER, max_size=3)
         if field.message_type.full_name == "longtail.v1.Texts":
             return st.lists(TEXT, max_size=18)
         one: st.SearchStrategy[Any] = st.deferred(lambda: documents(field.message_type))
