@@ -54,7 +54,7 @@ def test_a_built_bento_serves_from_the_wheel_inside(
     )
     assert where.stdout.strip().startswith(str(unpacked))
 
-    process = ServiceProcess(settings.model_copy(update={"port": free_port}), target=tag)
+    process = ServiceProcess(settings.model_copy(update={"port": free_port, "grpc_port": 0}), target=tag)
     process.start(path_first=unpacked)
     try:
         process.wait_for("/readyz")
