@@ -40,7 +40,7 @@ async def described(
     """
     if request.given_descriptions is not None:
         return Described(tuple(Description(text, "given") for text in request.given_descriptions), seed_of(request))
-    if request.descriptions == 0:
+    if request.descriptions == 0 or says_nothing(history, request):
         return Described((), seed_of(request))
     try:
         written = await generated(request, history, live, clock, listener, share=GENERATE_SHARE)
@@ -145,6 +145,14 @@ async def _written(
         taste = taste_of(history, request.steer)
         live.cache.keep(taste, request.descriptions, found, request.user_id, begun_at_s=begun_at_s)
     return found
+
+
+def says_nothing(history: History, request: DescribeRequest) -> bool:
+    """Say whether there is nothing to ask the generator for: no item that the user liked, and no wish.
+
+    A prompt names nothing that was disliked, because a small generator writes of what it reads.
+    """
+    return len(history.rows) == 0 and not request.steer
 
 
 def seed_of(request: DescribeRequest) -> int:

@@ -13,6 +13,7 @@ import re
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import nullcontext
 from contextvars import ContextVar
 from typing import Any
 
@@ -34,6 +35,9 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _DRAINED_BYTES = 64 * 1024 * 1024
 _DOCUMENTATION = "/docs.json"
 """The one path that needs no key, so that whoever has none learns how to show one."""
+
+_METRICS = "/metrics"
+"""The one path that is answered however many requests are: it tells how many they are."""
 
 _KNOWN_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _CALLER_LEFT = 499
@@ -83,7 +87,7 @@ class Edge:
         try:
             if scope["path"] != _DOCUMENTATION:
                 self._gate.require_key(headers.get("authorization"), reached_at=(scope.get("server") or (None,))[0])
-            with self._gate.in_flight():
+            with nullcontext() if scope["path"] == _METRICS else self._gate.in_flight():
                 body = await self._read_body(path, scope["method"], headers, receive)
                 if await self._left_before_the_end(scope, body, receive, send_marked):
                     status = _CALLER_LEFT

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from http import HTTPStatus
@@ -9,11 +10,13 @@ from typing import Annotated, Any
 
 from fastapi import FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import JSONResponse, Response, StreamingResponse
+from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
+from longtail_bento import metrics
 from longtail_bento.answering import Answering
 from longtail_bento.clock import Clock
 from longtail_bento.edge import Edge, headers_of, request_id_var
@@ -207,6 +210,10 @@ class HttpDoor:
         @self.app.get("/", include_in_schema=False)
         async def index() -> dict[str, Any]:
             return {"service": "longtail", "release": self.answering.releases.live.name, "documentation": "/docs.json"}
+
+        @self.app.get("/metrics", include_in_schema=False)
+        async def counted() -> Response:
+            return Response(await asyncio.to_thread(metrics.exposition), media_type=CONTENT_TYPE_LATEST)
 
         @self.app.api_route("/{path:path}", methods=_METHODS, include_in_schema=False)
         async def elsewhere(path: str) -> None:

@@ -1,10 +1,12 @@
-"""What the service counts, beside what BentoML counts."""
+"""What the service counts, and how it tells."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
 
 from longtail_bento.wire import RecommendResponse
 
@@ -55,3 +57,12 @@ def observe_recommendation(answer: RecommendResponse) -> None:
     observe_stages("recommend", answer.timings_ms.model_dump(), answer.degraded)
     for description in answer.descriptions:
         DESCRIPTIONS.labels(description.source).inc()
+
+
+def exposition() -> bytes:
+    """Write what all workers counted, in Prometheus' text format; BentoML gives its workers a folder to share."""
+    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+        return generate_latest(REGISTRY)
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return generate_latest(registry)

@@ -13,7 +13,7 @@ import numpy as np
 
 from longtail_bento.catalogue import Catalogue
 from longtail_bento.clock import Clock
-from longtail_bento.describing import described, generated, seed_of
+from longtail_bento.describing import described, generated, says_nothing, seed_of
 from longtail_bento.domain import Described, History, Mask, Query, Ranked, Rows
 from longtail_bento.flow.explanation import explain
 from longtail_bento.flow.filtering import filter_mask
@@ -131,7 +131,7 @@ async def describe(
     history = await history_of(request, live, interactions, clock)
     with clock.stage("generate"):
         written = Described((), seed_of(request))
-        if request.descriptions:
+        if request.descriptions and not says_nothing(history, request):
             written = await generated(request, history, live, clock)
     return DescribeResponse(
         request_id=request_id,

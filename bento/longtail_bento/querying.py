@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from longtail_bento.clock import Clock
 from longtail_bento.describing import MODEL_FAILURES, PRIORITIES
-from longtail_bento.domain import Description, History, Query, QuerySource
+from longtail_bento.domain import Description, History, Query, QuerySource, Rows
 from longtail_bento.flow.interests import find_interests
 from longtail_bento.flow.negation import read_wish
 from longtail_bento.releases import LiveRelease
 from longtail_bento.wire import RecommendRequest
+from longtail_client.contract import Vector
 
 ENCODE_SHARE = 0.8
 """The part of the time left that the encoder may use; the rest is kept for searching and ranking."""
@@ -50,10 +53,21 @@ def searchable(queries: Sequence[Query]) -> tuple[list[Query], list[Query]]:
 
 
 def interest_queries(history: History, live: LiveRelease) -> list[Query]:
-    """Turn a history into query vectors; this needs no model, since the catalogue's vectors are at hand."""
-    vectors = live.catalogue.vectors[history.rows]
+    """Turn a history into query vectors; this needs no model, since the catalogue's vectors are at hand.
+
+    What was disliked is grouped as what was liked is, and becomes aversions.
+    """
+    evenly = np.ones(len(history.disliked), dtype=np.float32)
+    return [
+        *_grouped("interest", history.rows, history.preferences, live),
+        *_grouped("aversion", history.disliked, evenly, live),
+    ]
+
+
+def _grouped(source: QuerySource, rows: Rows, preferences: Vector, live: LiveRelease) -> list[Query]:
+    vectors = live.catalogue.vectors[rows]
     queries = []
-    for interest in find_interests(vectors, history.preferences):
-        nearest = history.rows[int((vectors @ interest).argmax())]
-        queries.append(Query("interest", live.catalogue.titles[int(nearest)], interest))
+    for direction in find_interests(vectors, preferences):
+        nearest = rows[int((vectors @ direction).argmax())]
+        queries.append(Query(source, live.catalogue.titles[int(nearest)], direction))
     return queries

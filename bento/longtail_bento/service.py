@@ -30,11 +30,14 @@ door = HttpDoor(settings, gate)
 grpc_door = GrpcDoor(settings, gate)
 
 
-# BentoML's own access log and metrics name each path in full, and a path may hold a user's id: ours take their place.
-_NO_PATHS = {"access": {"enabled": False, "skip_paths": ["/"]}}
-
-
-@bentoml.service(name="longtail", workers=settings.workers, traffic={"timeout": 120}, logging=_NO_PATHS)
+@bentoml.service(
+    name="longtail",
+    workers=settings.workers,
+    traffic={"timeout": 120},
+    # These name each path in full, and a path may hold a user's id: ours take their place.
+    logging={"access": {"enabled": False}},
+    metrics={"enabled": False},
+)
 @bentoml.asgi_app(door.app, path="/")
 class Longtail:
     """One worker."""

@@ -216,16 +216,17 @@ async def test_more_requests_than_are_answered_at_one_time_are_told_to_come_back
         await send({"type": "http.response.body", "body": b""})
 
     edge = edge_around(waiting, max_in_flight=2)
-    wires = [Wire(b"") for _ in range(4)]
+    wires = [Wire(b"") for _ in range(5)]
     held = [asyncio.create_task(edge(scope_of(), wire.receive, wire.send)) for wire in wires[:2]]
     await asyncio.sleep(0.01)
     await edge(scope_of(), wires[2].receive, wires[2].send)
     assert wires[2].status == 429
     assert (b"retry-after", b"1") in wires[2].sent[0]["headers"]
+    scrape = asyncio.create_task(edge(scope_of() | {"path": "/metrics"}, wires[4].receive, wires[4].send))
     go_on.set()
-    await asyncio.gather(*held)
+    await asyncio.gather(*held, scrape)
     await edge(scope_of(), wires[3].receive, wires[3].send)
-    assert [wire.status for wire in wires] == [200, 200, 429, 200]
+    assert [wire.status for wire in wires] == [200, 200, 429, 200, 200]
 
 
 async def test_interactions_may_be_longer() -> None:

@@ -185,6 +185,34 @@ async def test_likes_and_views_change_the_next_answer(client: httpx.AsyncClient)
     assert liked[0] not in await recommended(client)
 
 
+async def test_a_dislike_pushes_its_likes_away(client: httpx.AsyncClient) -> None:
+    await record(client, event("4"))
+    before = await recommended(client)
+    western = next(item for item in before if int(item) % 4 == 1)
+    await record(client, event(western, "dislike", timestamp=2000))
+    after = await recommended(client)
+    assert western not in after
+    others = [item for item in after if int(item) % 4 == 1]
+    assert others
+    assert mean_place(others, after) > mean_place(others, [item for item in before if item != western])
+
+
+async def test_a_user_who_only_disliked_gets_what_is_unlike_it(client: httpx.AsyncClient, transport: Any) -> None:
+    await record(client, event("1", "dislike"), event("5", "dislike"))
+    transport.calls.clear()
+    response = await client.post("/recommend", json={"user_id": "eve", "k": 5, "tail_only": False})
+    answer = response.json()
+    assert (answer["degraded"], answer["descriptions"]) == ([], [])
+    assert not {"1", "5"} & {item["item_id"] for item in answer["items"]}
+    assert not [item for item in answer["items"] if int(item["item_id"]) % 4 == 1]
+    assert (await client.post("/describe", json={"user_id": "eve"})).json()["descriptions"] == []
+    assert [model for model, _ in transport.calls] == []
+
+
+def mean_place(items: list[str], order: list[str]) -> float:
+    return sum(order.index(item) for item in items) / len(items)
+
+
 async def test_a_database_that_is_away_is_a_503_and_the_rest_goes_on(
     settings: Any, transport: Any, postgres: PostgresServer
 ) -> None:
