@@ -8,7 +8,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
@@ -18,7 +18,8 @@ import typer
 from rich.console import Console
 
 from longtail_client.cli import Json, Repository, Var, emit, group
-from longtail_client.errors import DataInvalid, OperatorError
+from longtail_client.errors import OperatorError
+from longtail_client.room import room_for
 
 _console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
@@ -123,20 +124,16 @@ def load_interactions(
 
     Example: longtail interactions load var/catalogues/demo/interactions.parquet
     """
-    import pyarrow
-    import pyarrow.parquet
-
     from longtail_bento.domain import Interaction
+    from longtail_bento.interaction_table import read_interactions
     from longtail_bento.interactions import Interactions
     from longtail_bento.settings import ServiceSettings
 
-    try:
-        table = pyarrow.parquet.read_table(path, columns=["user_id", "item_id", "weight", "timestamp"])
-    except (OSError, pyarrow.ArrowInvalid, KeyError) as error:
-        raise DataInvalid(f"{path}: expected Parquet with user_id, item_id, weight, timestamp, got {error}") from error
+    table = read_interactions(path)
+    url = ServiceSettings().interactions_url
 
     async def load() -> int:
-        store = Interactions(ServiceSettings().interactions_url)
+        store = Interactions(url)
         try:
             await store.prepare()
             columns = (table[name].to_pylist() for name in ("user_id", "item_id", "weight", "timestamp"))
@@ -145,11 +142,20 @@ def load_interactions(
         finally:
             await store.close()
 
-    n_rows = asyncio.run(load())
+    with _room_in(url):
+        n_rows = asyncio.run(load())
     if as_json:
         emit({"interactions": n_rows})
     else:
         _console.print(f"stored {n_rows} interactions")
+
+
+def _room_in(url: str) -> AbstractContextManager[None]:
+    """Say so, in a block that writes to a database, if the disk under it is full."""
+    if not url.startswith("sqlite"):
+        return nullcontext()
+    path = Path(url.partition(":///")[2])
+    return room_for(path, path.with_name(f"{path.name}-journal"))
 
 
 def diff(
