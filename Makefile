@@ -22,7 +22,8 @@ setup: .venv/ready ## Make the environment in .venv, from pinned versions
 .venv/ready: pyproject.toml constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "expected $(PYTHON) on the path; install Python 3.11 or set PYTHON" >&2; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --progress-bar off --constraint constraints.txt --editable ".[export,serve,triton,cpu,dev]"
+	$(BIN)/python -m pip install --quiet --progress-bar off --no-compile --constraint constraints.txt --editable ".[export,serve,triton,cpu,dev]"
+	$(BIN)/python -m compileall -qq -j 0 .venv/lib || true # on every core; pip would on one. torch has a file of a later Python
 	touch $@
 
 check: setup ## Format, lint, types, import rules

@@ -8,7 +8,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
@@ -19,6 +19,7 @@ from rich.console import Console
 
 from longtail_client.cli import Json, Repository, Var, emit, group
 from longtail_client.errors import DataInvalid, DeadlineExceeded, OperatorError, Unavailable
+from longtail_client.room import room_for
 
 _console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
@@ -128,23 +129,19 @@ def load_interactions(
 
     Example: longtail interactions load var/catalogues/demo/interactions.parquet
     """
-    import pyarrow
-    import pyarrow.parquet
-
     from longtail_bento.domain import KINDS, Interaction
+    from longtail_bento.interaction_table import read_interactions
     from longtail_bento.interactions import Interactions
     from longtail_bento.settings import ServiceSettings
 
     known = next((each for each in KINDS if each == kind), None)
     if known is None:
         raise DataInvalid(f"--kind: expected one of {', '.join(KINDS)}, got '{kind}'")
-    try:
-        table = pyarrow.parquet.read_table(path, columns=["user_id", "item_id", "weight", "timestamp"])
-    except (OSError, pyarrow.ArrowInvalid, KeyError) as error:
-        raise DataInvalid(f"{path}: expected Parquet with user_id, item_id, weight, timestamp, got {error}") from error
+    table = read_interactions(path)
+    url = ServiceSettings().interactions_url
 
     async def load() -> int:
-        store = Interactions(ServiceSettings().interactions_url)
+        store = Interactions(url)
         try:
             await store.prepare()
             columns = (table[name].to_pylist() for name in ("user_id", "item_id", "weight", "timestamp"))
@@ -155,7 +152,8 @@ def load_interactions(
         finally:
             await store.close()
 
-    n_new = asyncio.run(load())
+    with _room_in(url):
+        n_new = asyncio.run(load())
     if as_json:
         emit({"interactions": table.num_rows, "new": n_new})
     else:
@@ -175,6 +173,14 @@ def migrate_interactions(*, as_json: Json = False) -> None:
         emit({"from": before, "to": after})
     else:
         _console.print(f"the database is at migration {after}" + (f", it was at {before}" if before != after else ""))
+
+
+def _room_in(url: str) -> AbstractContextManager[None]:
+    """Say so, in a block that writes to a database, if the disk under it is full."""
+    if not url.startswith("sqlite"):
+        return nullcontext()
+    path = Path(url.partition(":///")[2])
+    return room_for(path, path.with_name(f"{path.name}-wal"))
 
 
 def diff(

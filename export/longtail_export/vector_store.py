@@ -11,8 +11,10 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import re
+import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -20,14 +22,16 @@ import numpy.typing as npt
 
 from longtail_client.contract import TEXT_ENCODER, Matrix
 from longtail_client.durable import settle
+from longtail_client.errors import ReleaseInvalid
 from longtail_client.fingerprint import FINGERPRINT_FILE, MIN_WORST_COSINE, Fingerprint
-from longtail_client.manifest import read_manifest
+from longtail_client.manifest import MANIFEST, read_manifest
 from longtail_export.progress import Progress
 
 DIGEST_BYTES = 16
 Digests = npt.NDArray[np.bytes_]
 """Digests of texts, dtype ``S16``."""
 
+_STORE_NAME = re.compile(r"[0-9]+-[0-9a-f]{16}-[0-9a-f]{16}")
 _DIGEST = np.dtype(f"S{DIGEST_BYTES}")
 
 
@@ -49,6 +53,32 @@ def store_folder(var: Path, model_repository: Path, encoder_version: str) -> Pat
     """
     files = read_manifest(model_repository / TEXT_ENCODER.name / encoder_version)["files"]
     return var / "vectors" / f"{encoder_version}-{files['model.onnx'][:16]}-{files['tokenizer.json'][:16]}"
+
+
+def prune_stores(var: Path, model_repository: Path) -> list[Path]:
+    """Remove the stores of encoder versions that are published no more; one that is open stays.
+
+    Args:
+        var: Where the stores are: under ``vectors``.
+        model_repository: Whose encoder versions keep theirs.
+
+    Returns:
+        The folders that were removed.
+    """
+    manifests = (model_repository / TEXT_ENCODER.name).glob(f"[0-9]*/{MANIFEST}")
+    try:
+        kept = {store_folder(var, model_repository, path.parent.name) for path in manifests}
+    except ReleaseInvalid:  # nobody knows whose store that version has
+        return []
+    removed = []
+    for folder in sorted((var / "vectors").glob("*")):
+        if folder in kept or not _STORE_NAME.fullmatch(folder.name):
+            continue
+        with (folder / "lock").open("w") as lock, suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder)
+            removed.append(folder)
+    return removed
 
 
 class VectorStore:

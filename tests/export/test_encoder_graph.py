@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Callable
@@ -13,7 +14,7 @@ import onnxruntime as ort
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import DistilBertConfig, DistilBertModel
+from transformers import BertConfig, BertModel, DistilBertConfig, DistilBertModel
 
 from longtail_client.errors import ExportRejected
 from longtail_export import encoder_graph
@@ -153,6 +154,48 @@ def test_a_checkpoint_that_is_not_whole_is_one_error(
     with pytest.raises(ExportRejected, match=said) as refused:
         load_encoder(folder)
     assert str(refused.value).startswith(f"{folder}: ")
+
+
+def sentence_transformer(folder: Path, *steps: str, pooled: str) -> None:
+    kinds = [{"type": f"sentence_transformers.models.{step}", "path": f"{n}_{step}"} for n, step in enumerate(steps)]
+    (folder / "modules.json").write_text(json.dumps(kinds))
+    modes = {f"pooling_mode_{mode}": mode == pooled for mode in ("cls_token", "mean_tokens", "max_tokens")}
+    (folder / "1_Pooling").mkdir()
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps({"word_embedding_dimension": 16, **modes}))
+
+
+def test_a_sentence_transformer_that_is_pooled_as_the_graph_does_passes(tiny_bert_folder: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(tiny_bert_folder, tmp_path / "checkpoint"))
+    sentence_transformer(folder, "Transformer", "Pooling", "Normalize", pooled="mean_tokens")
+    assert load_encoder(folder).dim == 16
+
+
+@pytest.mark.parametrize(
+    ("steps", "pooled", "said"),
+    [
+        (("Transformer", "Pooling", "Normalize"), "cls_token", "got pooling_mode_cls_token;"),
+        (("Transformer", "Pooling", "Dense"), "mean_tokens", "got Dense;"),
+    ],
+)
+def test_a_sentence_transformer_that_is_pooled_otherwise_is_refused(
+    tiny_bert_folder: Path, tmp_path: Path, steps: tuple[str, ...], pooled: str, said: str
+) -> None:
+    folder = Path(shutil.copytree(tiny_bert_folder, tmp_path / "checkpoint"))
+    sentence_transformer(folder, *steps, pooled=pooled)
+    with pytest.raises(ExportRejected, match=said):
+        load_encoder(folder)
+    (folder / "modules.json").write_text("{}")
+    assert load_encoder(folder).dim == 16
+    (folder / "modules.json").write_text("[3]")
+    with pytest.raises(ExportRejected, match=r"modules\.json: expected the steps"):
+        load_encoder(folder)
+
+
+def test_a_bert_that_reads_fewer_tokens_than_rows_are_padded_to_is_refused(tmp_path: Path) -> None:
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    BertModel(BertConfig(vocab_size=99, max_position_embeddings=128, **sizes)).save_pretrained(tmp_path)
+    with pytest.raises(ExportRejected, match=r"expected a BERT that reads 256 tokens, .* got one of 128"):
+        load_encoder(tmp_path)
 
 
 def test_bert_without_its_own_pooling_is_enough(tiny_bert_folder: Path, tmp_path: Path) -> None:

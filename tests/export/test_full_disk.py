@@ -23,6 +23,7 @@ SCRIPT = Path(__file__).parent / "small_disk.py"
         ("generator", "model_repository/generator/2"),
         ("release", "var/releases/second"),
         ("pack", "pack.tar"),
+        ("download", "var/sources/large-"),
     ],
 )
 def test_a_full_disk_is_one_error_and_leaves_what_was_published(
@@ -40,7 +41,7 @@ def test_a_full_disk_is_one_error_and_leaves_what_was_published(
     )
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
-    assert re.match(rf"{disk / target}: expected room for it on the file system, which is full: \d", report["said"])
+    assert re.match(rf"{disk / target}\w*: expected room for it on the file system, which is full: \d", report["said"])
     assert "Remove model versions, catalogues and releases that nothing serves any more" in report["said"]
     assert report["same"]
     assert report["live"] == "first"

@@ -181,18 +181,22 @@ def a_gguf_without_weights(folder: Path, tiny_llama: Path) -> None:
     write_gguf(folder / "a.gguf")
 
 
-def a_gguf_without_the_right_tensors(folder: Path, tiny_llama: Path) -> None:
+def a_gguf_without_the_right_tensors(folder: Path, tiny_llama: Path, *, weight: float = 1.0) -> None:
     folder.mkdir()
     writer = gguf.GGUFWriter(str(folder / "a.gguf"), "llama")
     writer.add_token_list(["one", "two"])
     writer.add_block_count(1)
     writer.add_embedding_length(32)
     for name in ("first", "second"):
-        writer.add_tensor(name, np.ones((32, 4), np.float32))
+        writer.add_tensor(name, np.full((32, 4), weight, np.float32))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
+
+
+def a_gguf_of_no_numbers(folder: Path, tiny_llama: Path) -> None:
+    a_gguf_without_the_right_tensors(folder, tiny_llama, weight=float("nan"))
 
 
 def no_tokenizer(folder: Path, tiny_llama: Path) -> None:
@@ -228,6 +232,13 @@ def a_weight_left_out(folder: Path, tiny_llama: Path) -> None:
     save_file(weights, folder / "model.safetensors", {"format": "pt"})
 
 
+def a_weight_that_is_no_number(folder: Path, tiny_llama: Path) -> None:
+    shutil.copytree(tiny_llama, folder)
+    weights = load_file(folder / "model.safetensors")
+    weights["model.layers.1.mlp.up_proj.weight"][0, 0] = float("nan")
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+
+
 def layers_that_forget(folder: Path, tiny_llama: Path) -> None:
     shutil.copytree(tiny_llama, folder)
     config = json.loads((folder / "config.json").read_text())
@@ -246,6 +257,7 @@ def layers_that_forget(folder: Path, tiny_llama: Path) -> None:
         (no_gguf_at_all, r"a\.gguf: expected a GGUF file, got something else"),
         (a_gguf_without_weights, r"a\.gguf: expected weights and \['llama\.block_count', .*found 0 tensors"),
         (a_gguf_without_the_right_tensors, r"(openvino-genai|transformers) cannot read it: \S+"),
+        (a_gguf_of_no_numbers, r"a\.gguf: weights first: expected finite numbers, got NaN"),
         (no_tokenizer, r"expected a tokenizer\.json beside the weights, found none"),
         (no_config, r"expected one \.gguf file, or config\.json with \.safetensors beside it"),
         (damaged_config, r"config\.json: expected a JSON object"),
@@ -268,6 +280,10 @@ def test_a_source_that_cannot_be_served_is_one_clear_error(
     [
         (damaged_weights, "transformers cannot read it: "),
         (a_weight_left_out, r"expected every weight of the model, found none for 1, as model\.layers\.1\.mlp\.up_proj"),
+        (
+            a_weight_that_is_no_number,
+            r"weights model\.layers\.1\.mlp\.up_proj\.weight: expected finite numbers, got NaN",
+        ),
         (layers_that_forget, r"whose layers all attend to every earlier token, got \['DynamicSlidingWindowLayer'\]"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import huggingface_hub
 import pytest
 from huggingface_hub.errors import LocalEntryNotFoundError
 
-from longtail_client.errors import HashMismatch, SourceUnreachable, UnknownSource
+from longtail_client.errors import DiskFull, HashMismatch, SourceUnreachable, UnknownSource
 from longtail_export import sources
 from longtail_export.sources import PINNED, WheelSource, fetch, source_sha256
 
@@ -243,3 +244,14 @@ def test_a_folder_is_known_by_its_files_and_their_names_whatever_a_cache_leaves_
     assert first == second != third
     (tmp_path / "first" / "deep" / "weights").write_text("others")
     assert source_sha256("first", tmp_path / "first") not in (second, third)
+
+
+def test_a_hub_that_fills_the_disk_is_one_error_and_no_half_file(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def snapshot_download(name: str, *, local_dir: Path, etag_timeout: float) -> str:
+        (local_dir / "half.bin").write_bytes(b"x" * 2**20)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
+    with pytest.raises(DiskFull, match=r"sources/hf-owner--name: expected room .*: 1\.0 MiB of it were written"):
+        fetch("hf:owner/name", cache)
+    assert list(cache.iterdir()) == []

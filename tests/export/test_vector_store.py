@@ -12,7 +12,7 @@ import pytest
 from longtail_client.errors import ReleaseInvalid
 from longtail_client.manifest import write_manifest
 from longtail_export.progress import SilentProgress
-from longtail_export.vector_store import DIGEST_BYTES, VectorStore, digests_of, store_folder
+from longtail_export.vector_store import DIGEST_BYTES, VectorStore, digests_of, prune_stores, store_folder
 
 DIM = 4
 TEXTS = [f"text {number}" for number in range(50)]
@@ -143,3 +143,36 @@ def test_a_version_a_model_and_a_tokenizer_have_a_store_of_their_own(versions: P
     assert len({one, two, three}) == 3
     with pytest.raises(ReleaseInvalid, match=r"text_encoder/7/manifest\.json"):
         store_folder(tmp_path, versions, "7")
+
+
+@pytest.fixture
+def stores(versions: Path, tmp_path: Path) -> Path:
+    """The stores of every published version, of two that are published no more, and something else."""
+    var = tmp_path / "var"
+    for version in (path.name for path in (versions / "text_encoder").iterdir()):
+        store_folder(var, versions, version).mkdir(parents=True)
+    for former in ("7-0123456789abcdef-0123456789abcdef", "1-0123456789abcdef-0123456789abcdef", "notes"):
+        (var / "vectors" / former).mkdir()
+    return var / "vectors"
+
+
+def test_stores_of_versions_that_are_published_no_more_are_removed(stores: Path, versions: Path) -> None:
+    before = {path.name for path in stores.iterdir()}
+    removed = prune_stores(stores.parent, versions)
+    former = ["1-0123456789abcdef-0123456789abcdef", "7-0123456789abcdef-0123456789abcdef"]
+    assert [path.name for path in removed] == former
+    assert {path.name for path in stores.iterdir()} == before - set(former)
+    assert prune_stores(stores.parent, versions) == []
+
+
+def test_a_store_that_another_export_writes_to_stays(stores: Path, versions: Path) -> None:
+    with opened(stores / "7-0123456789abcdef-0123456789abcdef"):
+        removed = prune_stores(stores.parent, versions)
+    assert [path.name[0] for path in removed] == ["1"]
+
+
+def test_no_store_is_removed_while_a_manifest_cannot_be_read(stores: Path, versions: Path) -> None:
+    before = list(stores.iterdir())
+    next((versions / "text_encoder").glob("*/manifest.json")).write_text("{")
+    assert prune_stores(stores.parent, versions) == []
+    assert list(stores.iterdir()) == before
