@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from longtail_bento import metrics, pipeline
 from longtail_bento.clock import Clock
+from longtail_bento.embeddings_wire import LIVE, EmbeddingsRequest, EmbeddingsResponse
 from longtail_bento.interaction_wire import (
     DeleteRequest,
     DeleteResponse,
@@ -42,7 +43,15 @@ from longtail_bento.wire import (
     SearchResponse,
     StreamEvent,
 )
-from longtail_client.errors import DeadlineExceeded, LongtailError, OperatorError, Unavailable, UnknownUser
+from longtail_client.errors import (
+    DeadlineExceeded,
+    InvalidRequest,
+    LongtailError,
+    OperatorError,
+    Unavailable,
+    UnknownRelease,
+    UnknownUser,
+)
 
 _log = logging.getLogger("longtail")
 
@@ -152,6 +161,22 @@ class Answering:
         metrics.observe_stages("encode", clock.finished_ms("encode"))
         return answer
 
+    async def embeddings(self, request: EmbeddingsRequest, clock: Clock) -> EmbeddingsResponse:
+        """Embed texts as `encode` does, for clients that speak OpenAI's API.
+
+        Raises:
+            UnknownRelease: The model is none that can be asked now.
+            InvalidRequest: The dimensions are not those of the encoder.
+        """
+        try:
+            taken = self.releases.taken(None if request.model == LIVE else request.model)
+            with taken as release, clock.stage("encode"):
+                answer = await _embedded(request, release, clock)
+        except UnknownRelease as error:
+            raise UnknownRelease(f"{error}; '{LIVE}' is the live one", field="model") from error
+        metrics.observe_stages("embeddings", clock.finished_ms("encode"))
+        return answer
+
     async def record(self, request: RecordRequest) -> RecordResponse:
         """Store what users did.
 
@@ -212,6 +237,23 @@ class Answering:
                 metrics.ANSWERS.labels(release.name, place, "answered").inc()
                 return answer
         return await self._answer(of, Clock(clock.left_s() * 1000), name=None, sticky=None)
+
+
+async def _embedded(request: EmbeddingsRequest, release: LiveRelease, clock: Clock) -> EmbeddingsResponse:
+    async with clock.limited():
+        encoder = await release.encoder(timeout_s=clock.left_s())
+        if request.dimensions not in (None, encoder.dim):
+            raise InvalidRequest(
+                f"dimensions: expected {encoder.dim}, as release {release.name} gives, got {request.dimensions}",
+                field="dimensions",
+            )
+        vectors = await encoder.encode(request.input, timeout_s=clock.left_s())
+    return EmbeddingsResponse.of(
+        vectors,
+        encoding_format=request.encoding_format,
+        model=release.name,
+        n_tokens=encoder.n_tokens(request.input),
+    )
 
 
 def sticky_of(request: DescribeRequest) -> str | None:

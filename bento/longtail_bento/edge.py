@@ -20,7 +20,7 @@ from typing import Any
 from longtail_bento import access_log, metrics
 from longtail_bento.gate import Gate
 from longtail_bento.http_paths import path_of
-from longtail_bento.problem import problem_of, unknown_problem
+from longtail_bento.problem import as_openai_expects, problem_of, unknown_problem
 from longtail_client.errors import LongtailError, RequestTooLarge, Unauthenticated, Unavailable, UnsupportedMediaType
 
 Scope = dict[str, Any]
@@ -92,12 +92,13 @@ class Edge:
                 if await self._left_before_the_end(scope, body, receive, send_marked):
                     status = _CALLER_LEFT
         except LongtailError as error:
-            await send_problem(send_marked, problem_of(error, request_id), headers_of(error))
+            document = written_for(scope["path"], problem_of(error, request_id))
+            await send_problem(send_marked, document, headers_of(error))
         except Exception as error:
             _log.error("request %s failed", request_id, exc_info=error)
             if started:
                 raise
-            await send_problem(send_marked, unknown_problem(request_id), {})
+            await send_problem(send_marked, written_for(scope["path"], unknown_problem(request_id)), {})
         finally:
             request_id_var.reset(token)
             duration_s = time.monotonic() - began_s
@@ -193,6 +194,11 @@ def headers_of(error: LongtailError) -> dict[str, str]:
     if isinstance(error, Unauthenticated):
         return {"WWW-Authenticate": 'Bearer realm="longtail"' + (', error="invalid_token"' if error.given else "")}
     return {}
+
+
+def written_for(path: str, document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Write a problem document as the clients of a path expect it."""
+    return as_openai_expects(document) if path.startswith("/v1/") else document
 
 
 async def send_problem(send: Send, document: Mapping[str, Any], extra: Mapping[str, str]) -> None:

@@ -19,7 +19,8 @@ from starlette.middleware.cors import CORSMiddleware
 from longtail_bento import metrics
 from longtail_bento.answering import Answering
 from longtail_bento.clock import Clock
-from longtail_bento.edge import Edge, headers_of, request_id_var
+from longtail_bento.edge import Edge, headers_of, request_id_var, written_for
+from longtail_bento.embeddings_wire import EmbeddingsRequest, EmbeddingsResponse
 from longtail_bento.gate import Gate
 from longtail_bento.http_paths import METHODS, path_of
 from longtail_bento.interaction_wire import (
@@ -187,6 +188,11 @@ class HttpDoor:
             """Embed texts with the live release's encoder."""
             return await self.answering.encode(request, self._clock())
 
+        @self.app.post("/v1/embeddings")
+        async def embeddings(request: EmbeddingsRequest) -> EmbeddingsResponse:
+            """Embed texts with the live release's encoder, as OpenAI's clients ask for it."""
+            return await self.answering.embeddings(request, self._clock())
+
         @self.app.post("/interactions")
         async def record(request: RecordRequest) -> RecordResponse:
             """Record what users did; the next answer reflects it, and nothing that is acknowledged is lost."""
@@ -227,22 +233,22 @@ class HttpDoor:
 
     def _add_problems(self) -> None:
         @self.app.exception_handler(LongtailError)
-        async def known(_: Request, error: LongtailError) -> JSONResponse:
-            return _response(problem_of(error, request_id_var.get()), headers_of(error))
+        async def known(request: Request, error: LongtailError) -> JSONResponse:
+            return _response(request, problem_of(error, request_id_var.get()), headers_of(error))
 
         @self.app.exception_handler(RequestValidationError)
-        async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
-            return _response(problem_of(_first_invalid_field(error), request_id_var.get()), {})
+        async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+            return _response(request, problem_of(_first_invalid_field(error), request_id_var.get()), {})
 
         @self.app.exception_handler(HTTPException)
-        async def http(_: Request, error: HTTPException) -> JSONResponse:
+        async def http(request: Request, error: HTTPException) -> JSONResponse:
             if error.status_code == 400:
                 unreadable = MalformedBody("expected JSON, got a body that cannot be read as JSON")
-                return _response(problem_of(unreadable, request_id_var.get()), {})
+                return _response(request, problem_of(unreadable, request_id_var.get()), {})
             title = HTTPStatus(error.status_code).phrase
             status = Status(error.status_code, "", title)
             document = problem(status, title.replace(" ", ""), str(error.detail), request_id_var.get())
-            return _response(document, dict(error.headers or {}))
+            return _response(request, document, dict(error.headers or {}))
 
 
 async def _sent(first: StreamEvent, rest: AsyncGenerator[StreamEvent, None]) -> AsyncGenerator[str, None]:
@@ -257,7 +263,8 @@ def _event(event: StreamEvent) -> str:
     return f"event: {event.event}\ndata: {event.model_dump_json(exclude_none=True)}\n\n"
 
 
-def _response(document: Mapping[str, Any], headers: Mapping[str, str]) -> JSONResponse:
+def _response(request: Request, document: Mapping[str, Any], headers: Mapping[str, str]) -> JSONResponse:
+    document = written_for(request.url.path, document)
     return JSONResponse(
         document, status_code=document["status"], headers=dict(headers), media_type="application/problem+json"
     )

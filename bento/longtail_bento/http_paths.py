@@ -12,6 +12,7 @@ METHODS: Mapping[str, tuple[str, ...]] = {
     "/describe": ("POST",),
     "/search": ("POST",),
     "/encode": ("POST",),
+    "/v1/embeddings": ("POST",),
     "/interactions": ("POST",),
     "/users/{user_id}/interactions": ("DELETE", "GET"),
     "/release": ("GET",),

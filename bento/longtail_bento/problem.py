@@ -41,6 +41,17 @@ def refusal_of(errors: Sequence[Mapping[str, Any]]) -> InvalidRequest:
     return InvalidRequest(f"{field}: {message}", field=field)
 
 
+def as_openai_expects(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Add to a problem document the object that OpenAI's clients look for; theirs and ours then stand side by side."""
+    error = {
+        "message": document["detail"],
+        "type": "invalid_request_error" if document["status"] < 500 else "server_error",
+        "param": document.get("field"),
+        "code": str(document["type"]).rpartition(":")[2],
+    }
+    return {**document, "error": error}
+
+
 def unknown_problem(request_id: str) -> dict[str, Any]:
     """Write what a caller is told of an error that longtail does not know: nothing but that it happened."""
     return problem(UNKNOWN, "InternalError", "an error that longtail does not know", request_id)

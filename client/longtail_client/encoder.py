@@ -162,6 +162,10 @@ class Encoder:
             vectors[chunk] = matrix
         return vectors
 
+    def n_tokens(self, texts: Sequence[str]) -> int:
+        """Count the tokens that `encode` embeds of these texts, special ones included."""
+        return sum(map(len, self._tokenizer(texts)))
+
     async def _infer(self, rows: Sequence[Sequence[int]], timeout_s: float, priority: Priority) -> Matrix:
         input_ids, attention_mask = padded(rows)
         outputs = await self._transport.infer(
