@@ -59,6 +59,46 @@ def test_given_descriptions_replay_an_answer(http: httpx.Client) -> None:
     assert {each["source"] for each in again["descriptions"]} == {"given"}
 
 
+async def test_an_answer_is_replayed_alike_among_others(service: ServiceProcess) -> None:
+    async with httpx.AsyncClient(base_url=service.url, timeout=60.0) as client:
+        first = (await client.post("/recommend", json={"user_id": "22", "steer": ["no war"], "k": 30})).json()
+        given = [each["text"] for each in first["descriptions"]]
+        again = {"user_id": "22", "steer": ["no war"], "k": 30, "given_descriptions": given}
+
+        async def disturb(n_words: int) -> None:
+            texts = [f"{'a long film about number ' * n_words}{index}" for index in range(n_words)]
+            assert (await client.post("/encode", json={"texts": texts})).status_code == 200
+
+        answers = await asyncio.gather(
+            *(client.post("/recommend", json=again) for _ in range(6)), *(disturb(n_words) for n_words in range(1, 9))
+        )
+    scores = {item["item_id"]: item["score"] for item in first["items"]}
+    for response in answers[:6]:
+        items = response.json()["items"]
+        assert {item["item_id"] for item in items} == set(scores)
+        assert max(abs(item["score"] - scores[item["item_id"]]) for item in items) <= 1e-4
+
+
+@pytest.mark.parametrize("descriptions", [0, 4])
+def test_what_a_wish_does_not_want_is_kept_away(http: httpx.Client, descriptions: int) -> None:
+    def horrors(steer: list[str]) -> int:
+        body = {"user_id": "655", "k": 100, "descriptions": descriptions, "steer": steer, "seed": 5}
+        items = http.post("/recommend", json=body).json()["items"]
+        return sum("Horror" in item["attributes"]["genres"] for item in items)
+
+    assert horrors(["no horror"]) < horrors([]) / 2 + 1
+    assert horrors(["a film without horror"]) < horrors(["a horror film"]) / 2
+
+
+def test_a_filter_is_exact_on_real_attributes(http: httpx.Client) -> None:
+    body = {"genres": ["Western", "Musical"], "not": {"genres": "Comedy"}}
+    items = http.post("/recommend", json={"user_id": "196", "k": 50, "filter": body, "descriptions": 0}).json()["items"]
+    assert items
+    for item in items:
+        assert {"Western", "Musical"} & set(item["attributes"]["genres"])
+        assert "Comedy" not in item["attributes"]["genres"]
+
+
 def test_a_wish_alone_is_enough(http: httpx.Client) -> None:
     answer = http.post("/recommend", json={"steer": ["a western with horses"], "descriptions": 0, "k": 5}).json()
     assert "Western" in {genre for item in answer["items"] for genre in item["attributes"]["genres"]}
@@ -147,7 +187,7 @@ def test_triton_may_go_away_and_come_back(http: httpx.Client, triton: TritonServ
         answer = http.post("/recommend", json={"user_id": "196"})
         assert answer.status_code == 200
         assert len(answer.json()["items"]) == 10
-        assert answer.json()["degraded"] == ["generate"]
+        assert answer.json()["degraded"] == ["generate", "encode"]
         time.sleep(1.1)  # the last probe may be a second old
         assert http.get("/readyz").status_code == 503
         assert http.get("/livez").status_code == 200
