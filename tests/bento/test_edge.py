@@ -169,7 +169,8 @@ async def test_a_caller_who_leaves_ends_the_answer() -> None:
     await asyncio.sleep(0.01)
     assert not ended.is_set()
     wire.left.set()
-    await request
+    done, _ = await asyncio.wait({request}, timeout=10)
+    assert done
     assert ended.is_set()
     assert wire.sent == []
 
