@@ -1,13 +1,15 @@
-"""Streams and callers who leave, over HTTP, against the engine's own count of running texts."""
+"""Streams, and callers who leave either door, against the engine's own count of running texts."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import re
+import shutil
+import socket
 import time
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from typing import Any
 
 import httpx
@@ -15,10 +17,13 @@ import pytest
 
 from longtail_bento.processes import ServiceProcess
 from longtail_bento.settings import ServiceSettings
+from longtail_bento.triton.launcher import TritonServer
+from longtail_client import AsyncRecommender
+from longtail_client.release import RELEASE_FILE, prompt_sha256, read_release
+from longtail_client.release_state import ReleaseState, changing_state, write_state
 
 CANCELLED_WITHIN_S = 1.0
 FIRST_TOKEN_SHARE = 0.25
-USERS = ("22", "196", "244", "166", "298", "115")
 
 
 @pytest.fixture
@@ -34,19 +39,38 @@ async def running_texts(settings: ServiceSettings) -> int:
     return int(match)
 
 
-async def ends_soon(settings: ServiceSettings) -> None:
-    """Expect that the engine stops writing; what it had to do would have taken it several seconds."""
-    left_s = time.monotonic()
-    while await running_texts(settings) > 0:
-        assert time.monotonic() - left_s < 3 * CANCELLED_WITHIN_S
-        await asyncio.sleep(0.05)
-
-
-async def is_writing(settings: ServiceSettings, n_texts: int) -> None:
+async def until_running(settings: ServiceSettings, n_texts: int) -> None:
     begun_s = time.monotonic()
-    while await running_texts(settings) < n_texts:
-        assert time.monotonic() - begun_s < 20, "the engine did not begin"
+    while await running_texts(settings) != n_texts:
+        assert time.monotonic() - begun_s < 30, f"the engine never had {n_texts} texts"
         await asyncio.sleep(0.02)
+
+
+@pytest.fixture(scope="module")
+def wordy(
+    settings: ServiceSettings, triton: TritonServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ServiceSettings]:
+    """A service of its own whose release has the generator ramble on: 16 texts take it more than five seconds."""
+    var = tmp_path_factory.mktemp("wordy")
+    (var / "catalogues").symlink_to(settings.var / "catalogues")
+    shutil.copy(settings.var / "longtail.db", var)
+    release = read_release(settings.var, "demo-1")
+    prompt = release.prompt.model_copy(update={"max_tokens": 256, "stop": (), "temperature": 5.0, "top_p": 1.0})
+    rambling = release.model_copy(update={"name": "wordy", "prompt": prompt, "prompt_sha256": prompt_sha256(prompt)})
+    (var / "releases" / "wordy").mkdir(parents=True)
+    (var / "releases" / "wordy" / RELEASE_FILE).write_text(rambling.model_dump_json())
+    with changing_state(var):
+        write_state(var, ReleaseState(live="wordy"))
+    with socket.socket() as one, socket.socket() as other:
+        for each in (one, other):
+            each.bind(("127.0.0.1", 0))
+        port, grpc_port = one.getsockname()[1], other.getsockname()[1]
+    own = settings.model_copy(update={"var": var, "port": port, "grpc_port": grpc_port})
+    process = ServiceProcess(own)
+    process.start()
+    process.wait_for("/readyz")
+    yield own
+    process.stop()
 
 
 async def test_a_stream_tells_of_tokens_early_and_ends_in_the_plain_answer(client: httpx.AsyncClient) -> None:
@@ -75,23 +99,24 @@ async def test_a_stream_tells_of_tokens_early_and_ends_in_the_plain_answer(clien
         assert one["score"] == pytest.approx(other["score"], abs=1e-4)
 
 
-async def test_who_leaves_a_stream_ends_the_generation(client: httpx.AsyncClient, settings: ServiceSettings) -> None:
-    async with AsyncExitStack() as callers:
-        bodies = [{"user_id": user, "descriptions": 16} for user in USERS]
-        streams = [client.stream("POST", "/recommend/stream", json=body) for body in bodies]
-        await asyncio.gather(*(callers.enter_async_context(stream) for stream in streams))
-        await is_writing(settings, 16 * 3)
-    await ends_soon(settings)
+@pytest.mark.parametrize("door", ["http", "grpc"])
+async def test_who_leaves_ends_the_generation(wordy: ServiceSettings, door: str) -> None:
+    port = wordy.port if door == "http" else wordy.grpc_port
+    asked: dict[str, Any] = {"user_id": "196", "descriptions": 16}
+    async with AsyncRecommender(f"{door}://{wordy.host}:{port}") as longtail:
 
+        async def listen() -> None:
+            async for _ in longtail.recommend_stream(**asked):
+                pass
 
-async def test_who_leaves_a_plain_call_ends_the_generation(service: ServiceProcess, settings: ServiceSettings) -> None:
-    async with httpx.AsyncClient(base_url=service.url, timeout=60.0) as client:
-        calls: list[asyncio.Task[Any]] = [
-            asyncio.create_task(client.post(path, json={"user_id": user, "descriptions": 16}))
-            for user, path in zip(USERS, ("/recommend", "/describe") * 3, strict=True)
-        ]
-        await is_writing(settings, 16 * 3)
-        for call in calls:
-            call.cancel()
-        await asyncio.gather(*calls, return_exceptions=True)
-    await ends_soon(settings)
+        for call in (lambda: longtail.recommend(**asked), lambda: longtail.describe(**asked), listen):
+            waiting = asyncio.ensure_future(call())
+            await until_running(wordy, 16)
+            await asyncio.sleep(0.3)
+            assert await running_texts(wordy) == 16, "the texts are long enough to be left in the middle"
+            waiting.cancel()
+            with suppress(asyncio.CancelledError):
+                await waiting
+            left_s = time.monotonic()
+            await until_running(wordy, 0)
+            assert time.monotonic() - left_s < 3 * CANCELLED_WITHIN_S
