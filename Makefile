@@ -12,7 +12,7 @@ CATALOGUE := var/catalogues/demo/manifest.json
 RELEASE := var/releases/demo-1/release.json
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test demo up down export stubs bench wheel bento clean
+.PHONY: help setup check test fuzz demo up down export stubs bench wheel bento clean
 
 help: ## Show what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s $$'\t'
@@ -61,6 +61,10 @@ $(CATALOGUE): | $(ENCODER) $(SMALL_ENCODER)
 
 $(RELEASE): | $(CATALOGUE) $(GENERATOR)
 	longtail release create --name demo-1 --catalogue demo
+
+fuzz: setup export ## 2,000 cases an operation against the documentation of the HTTP API, and 100 against the real models
+	LONGTAIL_FUZZ_CASES=2000 pytest tests/bento/test_openapi.py
+	LONGTAIL_FUZZ_CASES=100 pytest tests/live/test_live_openapi.py
 
 bench: setup export ## Measure what the documents claim
 	python -m bench

@@ -19,7 +19,7 @@ from typing import Any
 
 from longtail_bento import access_log, metrics
 from longtail_bento.gate import Gate
-from longtail_bento.http_paths import path_of
+from longtail_bento.http_paths import METHODS, path_of
 from longtail_bento.problem import as_openai_expects, problem_of, unknown_problem
 from longtail_client.errors import LongtailError, RequestTooLarge, Unauthenticated, Unavailable, UnsupportedMediaType
 
@@ -155,7 +155,8 @@ class Edge:
         if n_bytes > max_body_bytes:
             raise RequestTooLarge(f"expected a body of at most {max_body_bytes} bytes, got {n_bytes}")
         media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
-        if path is not None and method == "POST" and media_type != "application/json":
+        takes_json = path is not None and method == "POST" and "POST" in METHODS[path]
+        if takes_json and media_type != "application/json":
             raise UnsupportedMediaType(f"expected Content-Type application/json, got '{media_type[:80]}'")
         return bytes(body)
 

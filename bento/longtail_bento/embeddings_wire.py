@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, WithJsonSchema, field_validator
 
+from longtail_bento.whole import WHOLE
 from longtail_client.contract import Matrix
 
 LIVE = "longtail"
@@ -43,8 +44,8 @@ class EmbeddingsRequest(BaseModel):
     encoding_format: Literal["float", "base64"] = Field(
         default="float", description="Numbers, or the base64 of little-endian 32-bit floats."
     )
-    dimensions: int | None = Field(
-        default=None, ge=1, le=100_000, description="Refused unless it is what the release's encoder gives."
+    dimensions: Annotated[int, Field(ge=1, le=100_000), WHOLE] | None = Field(
+        default=None, description="Refused unless it is what the release's encoder gives."
     )
     user: str | None = Field(default=None, max_length=200, description="Taken, and not looked at.")
 

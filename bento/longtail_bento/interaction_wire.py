@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationInfo, field_validator
 
 from longtail_bento.domain import Interaction, Kind
+from longtail_bento.whole import WHOLE
 
 MAX_INTERACTIONS = 10_000
 """Interactions in one request, and in one page."""
@@ -45,10 +46,8 @@ class InteractionIn(_Request):
         validate_default=True,
         description="The rating, on any scale that is the same for all of the user's; of the kind rating alone.",
     )
-    timestamp: int | None = Field(
+    timestamp: Annotated[int, Field(ge=0, le=2**53), WHOLE] | None = Field(
         default=None,
-        ge=0,
-        le=2**53,
         description="Seconds since 1970, not in the future; 0 where it is not known, left out for now. "
         "The same user, item, kind and timestamp again is the same event.",
     )

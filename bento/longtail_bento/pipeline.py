@@ -38,7 +38,7 @@ from longtail_bento.wire import (
     Timings,
     TokenEvent,
 )
-from longtail_client.errors import ModelUnavailable, NothingToRecommend, UnknownUser
+from longtail_client.errors import NothingToRecommend, UnknownUser
 
 Emit = Callable[[ReleaseEvent | TokenEvent], None]
 """Told of what happens before the answer is whole."""
@@ -70,7 +70,7 @@ async def recommend(
         UnknownUser: No interaction of the user is stored.
         UnknownItem: The history names an item that the catalogue does not have.
         InvalidRequest: The filter names an attribute that the catalogue does not have.
-        NothingToRecommend: The user has seen everything that was asked for.
+        NothingToRecommend: The user has seen everything that was asked for, or nothing that the catalogue has.
         ModelUnavailable: There is no history to fall back on and Triton does not answer.
         DeadlineExceeded: The time ran out, and there is no history to fall back on or no time to search for one.
     """
@@ -88,7 +88,9 @@ async def recommend(
         worded = await worded_queries(written.descriptions, request, live, clock)
         queries, aversions = searchable(worded + interest_queries(history, live))
     if not queries:
-        raise clock.last_failure or ModelUnavailable("there is no history to recommend from and nothing was described")
+        raise clock.last_failure or NothingToRecommend(
+            "the user has no interaction with an item of this catalogue; ask with steer sentences", field="user_id"
+        )
     with clock.stage("retrieve"):
         query_vectors = np.stack([query.vector for query in queries])
         async with clock.limited():

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 
 from longtail_bento.domain import Interaction
 from longtail_bento.flow.filtering import MAX_CONDITIONS, MAX_DEPTH, check_filter
+from longtail_bento.whole import WHOLE
 from longtail_client.release_report import ReleaseReport
 
 _Id = Annotated[str, StringConstraints(min_length=1, max_length=200)]
@@ -41,24 +42,46 @@ class HistoryItem(_Request):
     weight: float = Field(
         default=1.0, ge=-1e6, le=1e6, description="How strongly it speaks for the item: a rating, or 1."
     )
-    timestamp: int = Field(default=0, ge=0, le=2**53, description="Seconds since 1970; 0 keeps the order given.")
+    timestamp: Annotated[int, Field(ge=0, le=2**53), WHOLE] = Field(
+        default=0, description="Seconds since 1970; 0 keeps the order given."
+    )
 
     def as_interaction(self) -> Interaction:
         """Hand it to the flow."""
         return Interaction(self.item_id, self.weight, self.timestamp)
 
 
+def _taste_schema(*saying: str) -> dict[str, Any]:
+    """Write in JSON Schema what `_whose_taste` checks: a user, or else one of these lists with something in it."""
+    others = ("history", *saying)
+    nobody = {"user_id": {"type": "null"}}
+    return {
+        "anyOf": [
+            {"required": ["user_id"], "properties": {"user_id": {"type": "string"}, "history": {"type": "null"}}},
+            *({"required": [name], "properties": nobody | {name: {"type": "array", "minItems": 1}}} for name in others),
+        ]
+    }
+
+
 class DescribeRequest(_Request):
     """Whose taste to describe: a stored user's, or that of a history in the request."""
+
+    model_config = ConfigDict(json_schema_extra=_taste_schema("steer"))
 
     user_id: _Id | None = Field(default=None, description="A user whose interactions are stored.")
     history: list[HistoryItem] | None = Field(
         default=None, max_length=1000, description="Interactions instead of a user, oldest first."
     )
-    descriptions: int = Field(default=4, ge=0, le=16, description="Descriptions that the generator shall write.")
+    descriptions: Annotated[int, Field(ge=0, le=16), WHOLE] = Field(
+        default=4, description="Descriptions that the generator shall write."
+    )
     steer: list[_Sentence] = Field(default=[], max_length=8, description="The user's wishes, oldest first.")
-    seed: int | None = Field(default=None, ge=0, le=2**53, description="Start of the generator's random numbers.")
-    deadline_ms: int | None = Field(default=None, ge=1, le=60_000, description="Milliseconds that the answer may take.")
+    seed: Annotated[int, Field(ge=0, le=2**53), WHOLE] | None = Field(
+        default=None, description="Start of the generator's random numbers."
+    )
+    deadline_ms: Annotated[int, Field(ge=1, le=60_000), WHOLE] | None = Field(
+        default=None, description="Milliseconds that the answer may take."
+    )
     priority: Literal["interactive", "bulk"] = Field(
         default="interactive",
         description="Whether somebody waits for the answer. Bulk requests stand behind interactive ones in Triton's "
@@ -81,7 +104,9 @@ class DescribeRequest(_Request):
 class RecommendRequest(DescribeRequest):
     """What to recommend, to whom, and how."""
 
-    k: int = Field(default=10, ge=1, le=100, description="Recommendations to return.")
+    model_config = ConfigDict(json_schema_extra=_taste_schema("steer", "given_descriptions"))
+
+    k: Annotated[int, Field(ge=1, le=100), WHOLE] = Field(default=10, description="Recommendations to return.")
     filter: _Filter | None = None
     tail_only: bool = Field(default=True, description="Whether the most popular fifth of the catalogue is left out.")
     adventurousness: float = Field(default=0.5, ge=0, le=1, description="How far from the popular.")
@@ -107,7 +132,7 @@ class SearchRequest(_Request):
     """A text to find items for."""
 
     text: _Text
-    k: int = Field(default=10, ge=1, le=100, description="Items to return.")
+    k: Annotated[int, Field(ge=1, le=100), WHOLE] = Field(default=10, description="Items to return.")
     filter: _Filter | None = None
     tail_only: bool = Field(default=True, description="Whether the most popular fifth of the catalogue is left out.")
     release: _Id | None = Field(default=None, description="A release in service to ask; the default is the live one.")

@@ -82,8 +82,13 @@ async def test_an_explanation_that_was_not_asked_for_is_no_key(client: httpx.Asy
     assert all("explanation" not in item for item in items)
 
 
-async def test_whole_numbers_are_accepted_where_fractions_are(client: httpx.AsyncClient) -> None:
-    body = {"history": [{"item_id": "5", "weight": 4}], "diversity": 1, "adventurousness": 0}
+async def test_whole_numbers_are_whole_however_they_are_written(client: httpx.AsyncClient) -> None:
+    body = {
+        "history": [{"item_id": "5", "weight": 4, "timestamp": 7.0}],
+        "k": 2.0,
+        "diversity": 1,
+        "adventurousness": 0,
+    }
     assert (await client.post("/recommend", json=body)).status_code == 200
 
 

@@ -209,6 +209,13 @@ async def test_a_user_who_only_disliked_gets_what_is_unlike_it(client: httpx.Asy
     assert [model for model, _ in transport.calls] == []
 
 
+async def test_a_user_of_another_catalogue_has_nothing_to_be_recommended_from(client: httpx.AsyncClient) -> None:
+    await record(client, event("no film of ours"))
+    response = await client.post("/recommend", json={"user_id": "eve"})
+    assert (response.status_code, response.json()["type"]) == (404, "urn:longtail:problem:nothing-to-recommend")
+    assert await recommended(client, steer=["space"])
+
+
 def mean_place(items: list[str], order: list[str]) -> float:
     return sum(order.index(item) for item in items) / len(items)
 
