@@ -141,4 +141,7 @@ class ServiceSettings(ClientSettings):
         for name, value in values.items():
             if isinstance(value, SecretStr):
                 values[name] = value.get_secret_value()
-        return {f"LONGTAIL_{name.upper()}": str(value) for name, value in values.items() if value is not None}
+        variables = {f"LONGTAIL_{name.upper()}": str(value) for name, value in values.items() if value is not None}
+        if self.api_keys is not None:  # what a command shows that is run beside the service
+            variables["LONGTAIL_API_KEY"] = self.api_keys.get_secret_value().split(",")[0].strip()
+        return variables

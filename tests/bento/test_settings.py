@@ -111,3 +111,9 @@ def test_the_admin_key_is_handed_on_and_never_shown() -> None:
     assert "k3y" not in repr(settings)
     assert settings.as_environment()["LONGTAIL_TRITON_ADMIN_KEY"] == "k3y"
     assert "LONGTAIL_TRITON_ADMIN_KEY" not in ServiceSettings().as_environment()
+
+
+def test_a_command_beside_the_service_gets_a_key_to_show() -> None:
+    keys = SecretStr("first-key-of-the-shop, second-key-of-the-shop")
+    assert ServiceSettings(api_keys=keys).as_environment()["LONGTAIL_API_KEY"] == "first-key-of-the-shop"
+    assert "LONGTAIL_API_KEY" not in ServiceSettings().as_environment()
