@@ -103,6 +103,21 @@ def test_a_parquet_file_that_is_empty_or_none_is_named(shop: Shop, which: str, c
     assert shop.published() == shop.hashes
 
 
+@pytest.mark.parametrize(
+    ("column", "values", "kind"),
+    [("item_id", [["1"], ["2"]], "list<.*string>"), ("title", [b"Heat", b"Alien\xff"], "binary")],
+)
+def test_a_column_that_is_no_text_is_named(
+    shop: Shop, tmp_path: Path, column: str, values: list[object], kind: str
+) -> None:
+    table = pa.table({"item_id": ["1", "2"], "title": ["Heat", "Alien"]} | {column: values})
+    shop.items = tmp_path / "odd.parquet"
+    pyarrow.parquet.write_table(table, shop.items)
+    with pytest.raises(DataInvalid, match=rf"odd\.parquet: column '{column}': expected text, got {kind}"):
+        shop.export("after")
+    assert shop.published() == shop.hashes
+
+
 def test_a_parquet_file_that_was_cut_off_is_named(shop: Shop, tmp_path: Path) -> None:
     path = tmp_path / "cut.parquet"
     table = pa.table({"item_id": [str(n) for n in range(9000)], "title": [f"film {n}" for n in range(9000)]})
