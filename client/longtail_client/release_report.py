@@ -6,6 +6,7 @@ description of it.
 
 from __future__ import annotations
 
+import fcntl
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -183,7 +184,9 @@ def read_report(var: Path, name: str) -> ReleaseReport | None:
 
 
 def write_report(var: Path, report: ReleaseReport) -> None:
-    """Put a report in the place of the one on disk, in one atomic step."""
+    """Put a report in the place of the one on disk, in one atomic step; other workers of the service wait meanwhile."""
     path = report_path(var, report.release)
     path.parent.mkdir(parents=True, exist_ok=True)
-    replace_file(path, report.model_dump_json(indent=2).encode() + b"\n")
+    with (path.parent / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the kernel gives it back when the process dies
+        replace_file(path, report.model_dump_json(indent=2).encode() + b"\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -104,6 +105,15 @@ def test_a_report_reads_back_and_another_format_is_refused(tmp_path: Path) -> No
     report_path(tmp_path, "two").write_text('{"release": "two"}')
     with pytest.raises(ReleaseInvalid, match="expected a report as this version writes it"):
         read_report(tmp_path, "two")
+
+
+def test_workers_that_write_the_same_report_leave_each_other_alone(tmp_path: Path) -> None:
+    written = [in_shadow(), on_canary(), in_shadow().model_copy(update={"compared_with": "o" * 10_000})]
+    with ThreadPoolExecutor(len(written)) as workers:
+        done = [workers.submit(write_report, tmp_path, written[n % len(written)]) for n in range(120)]
+        seen = [read_report(tmp_path, "two") for _ in range(120)]
+    assert [each.exception() for each in done] == [None] * len(done)
+    assert all(each in (None, *written) for each in seen)
 
 
 def test_the_command_prints_figures_and_objections(house: House, longtail: Callable[..., Done]) -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
+import typer
+from typer.testing import CliRunner
 
 from longtail_client.errors import DataInvalid
 from longtail_client.manifest import AlreadyPublished, sha256_of
@@ -15,6 +17,7 @@ from longtail_client.testing import FakeTransport
 from longtail_export import catalogue_export
 from longtail_export.catalogue_export import CatalogueReport, export_catalogue
 from longtail_export.catalogue_sources import read_tables
+from longtail_export.cli import register
 from longtail_export.progress import SilentProgress
 
 ITEMS = "item_id,title,genre\n1,Heat,Crime\n2,Alien,Horror\n"
@@ -147,3 +150,12 @@ def test_a_catalogue_that_exists_is_refused_and_kept(shop: Shop) -> None:
     with pytest.raises(AlreadyPublished, match=r"before exists and a published version is never overwritten"):
         shop.export("before")
     assert shop.published() == shop.hashes
+
+
+def test_a_profile_that_is_not_there_is_refused() -> None:
+    app = typer.Typer()
+    register(app)
+    done = CliRunner().invoke(app, ["export", "catalogue", "--dataset", "ml-100k", "--profile", "tpu"])
+    assert done.exit_code == 2
+    assert "'tpu'" in done.output
+    assert "gpu" in done.output
