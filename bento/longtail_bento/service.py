@@ -58,7 +58,9 @@ class Longtail:
         await self._releases.start()
         self._interactions = Interactions(settings.interactions_url)
         await self._interactions.prepare()
-        self._trials = Trials(settings, self._releases, self._interactions)
+        self._trials = Trials(
+            settings, self._releases, self._interactions, worker=bentoml.server_context.worker_index or 1
+        )
         self._trials.start()
         answering = Answering(self._releases, self._interactions, self._trials)
         door.open(answering)

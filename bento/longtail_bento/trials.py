@@ -21,7 +21,7 @@ from longtail_bento.running_tally import RunningTally
 from longtail_bento.settings import ServiceSettings
 from longtail_bento.wire import RecommendRequest, RecommendResponse
 from longtail_client.errors import CallerError, LongtailError
-from longtail_client.release_report import CanaryEvidence, ReleaseReport, ShadowEvidence, write_report
+from longtail_client.release_report import CanaryEvidence, ReleaseReport, ShadowEvidence, forget_workers, write_report
 
 _log = logging.getLogger("longtail")
 
@@ -98,10 +98,14 @@ class Trials:
         settings: Where reports go, and how many requests are copied.
         releases: Where releases are.
         interactions: Where histories are.
+        worker: Number of the process among the workers of its service, from 1; its reports are named by it.
     """
 
-    def __init__(self, settings: ServiceSettings, releases: ReleaseSet, interactions: Interactions) -> None:
+    def __init__(
+        self, settings: ServiceSettings, releases: ReleaseSet, interactions: Interactions, *, worker: int = 1
+    ) -> None:
         self._settings = settings
+        self._worker = worker
         self._releases = releases
         self._interactions = interactions
         self._trials: dict[str, Trial] = {}
@@ -110,6 +114,7 @@ class Trials:
 
     def start(self) -> None:
         """Begin to answer copies and to write reports."""
+        forget_workers(self._settings.var, beyond=self._settings.workers)
         self._tasks = [asyncio.create_task(loop) for loop in (self._answer_copies(), self._keep_writing())]
 
     async def stop(self) -> None:
@@ -204,12 +209,15 @@ class Trials:
 
     async def _write(self) -> None:
         state = self._releases.state
-        on_trial = {state.shadow, state.canary.name if state.canary else None}
+        on_trial = {name for name in (state.shadow, state.canary.name if state.canary else None) if name}
+        for name in on_trial - self._trials.keys():
+            # A worker that nobody asks must not leave what it saw in an earlier trial beside what others see in this.
+            self._trial(name).changed = True
         for name, trial in list(self._trials.items()):
             report = self.report(name)
             if trial.changed and report is not None:
                 trial.changed = False
-                await asyncio.to_thread(write_report, self._settings.var, report)
+                await asyncio.to_thread(write_report, self._settings.var, report, worker=self._worker)
             if name not in on_trial:
                 self._trials.pop(name, None)
 

@@ -63,6 +63,11 @@ def main() -> None:
         name = f"LONGTAIL_{'_'.join(str(part) for part in first['loc'])}".upper()
         _console.print(f"error: {name}: {first['msg']}, got {first['input']!r}")
         sys.exit(2)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        _console.print(f"error: {error.filename}: {error.strerror}")
+        sys.exit(3)
     except LongtailError as error:
         Console(stderr=True, highlight=False, soft_wrap=True).print(f"[red]error:[/red] {escape(str(error))}")
         sys.exit(next(code for kind, code in _EXIT_CODES if isinstance(error, kind)))

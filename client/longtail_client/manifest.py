@@ -126,8 +126,15 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         manifest = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise ReleaseInvalid(f"expected a manifest at {path}, got {error}; export this version again") from error
-    if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
-        raise ReleaseInvalid(f"{path}: expected an object with 'files', got something else; export this version again")
+    files = manifest.get("files") if isinstance(manifest, dict) else None
+    if (
+        not isinstance(manifest, dict)
+        or not isinstance(files, dict)
+        or not all(isinstance(sha256, str) for sha256 in files.values())
+    ):
+        raise ReleaseInvalid(
+            f"{path}: expected an object whose 'files' have a hash each, got something else; export this version again"
+        )
     return manifest
 
 

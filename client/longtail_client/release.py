@@ -119,7 +119,8 @@ def read_release(var: Path, name: str) -> Release:
     """Read one release.
 
     Raises:
-        ReleaseInvalid: There is none of this name, it is malformed, or it was changed since it was created.
+        ReleaseInvalid: There is none of this name, it is malformed or another one, or it was changed since it was
+            created.
     """
     path = releases_folder(var) / name / RELEASE_FILE
     try:
@@ -128,7 +129,13 @@ def read_release(var: Path, name: str) -> Release:
         raise ReleaseInvalid(
             f"expected a release at {path}, found none; run `longtail release create --name {name}`"
         ) from error
-    return parse_release(content, at=path)
+    release = parse_release(content, at=path)
+    if release.name != name:
+        raise ReleaseInvalid(
+            f"{path}: name: expected '{name}', as its folder is called, got '{release.name}': it was copied or "
+            "renamed; create the release again under the new name"
+        )
+    return release
 
 
 def parse_release(content: bytes, *, at: Path) -> Release:

@@ -20,7 +20,8 @@ from longtail_client.errors import ReleaseInvalid, TransitionRefused
 from longtail_client.manifest import read_manifest, sha256_of
 from longtail_client.parts import damages, verify_parts
 from longtail_client.release import RELEASE_FILE, read_release, releases_folder
-from longtail_client.release_report import Thresholds, objections, read_report
+from longtail_client.release_report import Thresholds, objections
+from longtail_client.release_report_merge import read_report
 from longtail_client.release_state import ReleaseState, changing_state, names_in_service, read_state, write_state
 
 Name = Annotated[str, typer.Argument(help="Name of the release.", show_default=False)]

@@ -90,7 +90,8 @@ def parts_of(release: Release, *, var: Path, model_repository: Path) -> tuple[Pa
         model_repository: Triton's model repository.
 
     Raises:
-        PackInvalid: A name in the release would lead out of the folder that it belongs to.
+        PackInvalid: A name in the release would lead out of the folder that it belongs to, or is a file's and a
+            folder's.
     """
     catalogue, encoder, generator = release.catalogue, release.encoder, release.generator
     parts = (
@@ -104,6 +105,9 @@ def parts_of(release: Release, *, var: Path, model_repository: Path) -> tuple[Pa
     for part in parts:
         for file in part.pinned:
             check_names(file.split("/"), in_what=f"{part.prefix}/{file}")
+        folders = {str(folder) for file in part.files for folder in PurePosixPath(file).parents}
+        for both in sorted(folders.intersection(part.files)):
+            raise PackInvalid(f"{part.prefix}/{both}: expected a file or a folder, got both")
     return parts
 
 

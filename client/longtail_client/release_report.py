@@ -159,22 +159,23 @@ def _ratio(mine: float | None, theirs: float | None) -> float | None:
     return None if mine is None or not theirs else mine / theirs
 
 
-def report_path(var: Path, name: str) -> Path:
-    """Say where a release's report is."""
-    return var / "reports" / f"{name}.json"
+def reports_folder(var: Path, name: str) -> Path:
+    """Say where the reports of a release are: one of each worker of the service, named by the worker's number."""
+    return var / "reports" / name
 
 
-def read_report(var: Path, name: str) -> ReleaseReport | None:
-    """Read what a release showed; None where it was neither in shadow nor on canary.
+def read_reports(var: Path, name: str) -> list[ReleaseReport]:
+    """Read what each worker saw of a release; nothing where it was neither in shadow nor on canary.
 
     Raises:
-        ReleaseInvalid: The file is malformed.
+        ReleaseInvalid: A file is malformed.
     """
-    path = report_path(var, name)
+    return [_read(path) for path in sorted(reports_folder(var, name).glob("[0-9]*.json"))]
+
+
+def _read(path: Path) -> ReleaseReport:
     try:
         return ReleaseReport.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
-        return None
     except ValidationError as error:
         raise ReleaseInvalid(
             f"{path}: expected a report as this version writes it, got {error.error_count()} fields that are not; "
@@ -182,8 +183,20 @@ def read_report(var: Path, name: str) -> ReleaseReport | None:
         ) from error
 
 
-def write_report(var: Path, report: ReleaseReport) -> None:
-    """Put a report in the place of the one on disk, in one atomic step."""
-    path = report_path(var, report.release)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    replace_file(path, report.model_dump_json(indent=2).encode() + b"\n")
+def write_report(var: Path, report: ReleaseReport, *, worker: int) -> None:
+    """Put a worker's report in the place of the one that it wrote before, in one atomic step."""
+    folder = reports_folder(var, report.release)
+    folder.mkdir(parents=True, exist_ok=True)
+    replace_file(folder / f"{worker}.json", report.model_dump_json(indent=2).encode() + b"\n")
+
+
+def forget_workers(var: Path, *, beyond: int) -> None:
+    """Remove the reports of workers that a service of fewer no longer has.
+
+    Args:
+        var: The deployment's folder.
+        beyond: How many it has.
+    """
+    for path in (var / "reports").glob("*/[0-9]*.json"):
+        if path.stem.isdecimal() and int(path.stem) > beyond:
+            path.unlink(missing_ok=True)

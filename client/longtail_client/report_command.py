@@ -11,7 +11,8 @@ from rich.table import Table
 
 from longtail_client.cli import Json, Var, emit, group
 from longtail_client.release import read_release
-from longtail_client.release_report import CanaryEvidence, ShadowEvidence, Tally, Thresholds, objections, read_report
+from longtail_client.release_report import CanaryEvidence, ShadowEvidence, Tally, Thresholds, objections
+from longtail_client.release_report_merge import read_report
 
 _console = Console(highlight=False, markup=False, soft_wrap=True)
 

@@ -105,7 +105,7 @@ def _item_field(field: pa.Field, path: Path, *, is_csv: bool) -> pa.Field:
     if pa.types.is_dictionary(field.type):
         return _item_field(field.with_type(field.type.value_type), path, is_csv=is_csv)
     held = field.type.value_type if _is_list(field.type) else field.type
-    if pa.types.is_binary(held) or pa.types.is_large_binary(held) or pa.types.is_fixed_size_binary(held):
+    if _is_bytes(held):
         raise DataInvalid(f"{path}: column '{field.name}': expected text, numbers or dates, got bytes; drop the column")
     if pa.types.is_nested(held):
         raise DataInvalid(
@@ -113,6 +113,12 @@ def _item_field(field: pa.Field, path: Path, *, is_csv: bool) -> pa.Field:
             "drop the column, or give each part one of its own"
         )
     return pa.field(field.name, pa.list_(pa.string()) if is_csv and pa.types.is_string(field.type) else field.type)
+
+
+def _is_bytes(kind: pa.DataType) -> bool:
+    return any(
+        is_kind(kind) for is_kind in (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary)
+    )
 
 
 def _is_list(kind: pa.DataType) -> bool:
@@ -154,6 +160,9 @@ def _file(path: Path, required: tuple[str, ...]) -> Rows:
     for column in required:
         if column not in names:
             raise DataInvalid(f"{path}: expected a column '{column}', found {names}")
+    for field in rows.schema:
+        if field.name in _TEXTS and (pa.types.is_nested(field.type) or _is_bytes(field.type)):
+            raise DataInvalid(f"{path}: column '{field.name}': expected text, got {field.type}")
 
     def batches() -> Iterator[pa.RecordBatch]:
         with _named(path):

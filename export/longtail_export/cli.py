@@ -26,6 +26,13 @@ class Precision(StrEnum):
     fp32 = "fp32"
 
 
+class Profile(StrEnum):
+    """What kind of host will serve."""
+
+    cpu = "cpu"
+    gpu = "gpu"
+
+
 _console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
 
@@ -160,9 +167,7 @@ def catalogue(
         int | None,
         typer.Option(min=1, help="Version of the text encoder that embeds the items; by default what suits this host."),
     ] = None,
-    profile: Annotated[
-        str, typer.Option(help="cpu or gpu: where it will be served.", envvar="LONGTAIL_PROFILE")
-    ] = "cpu",
+    profile: Annotated[Profile, typer.Option(help="Where it will be served.", envvar="LONGTAIL_PROFILE")] = Profile.cpu,
     triton: Annotated[str | None, typer.Option(help="Triton's gRPC endpoint, host:port.")] = None,
     model_repository: Repository = Path("model_repository"),
     var: Var = Path("var"),
@@ -196,7 +201,9 @@ def catalogue(
         folder=var / "catalogues" / name,
         var=var,
         model_repository=model_repository,
-        encoder_version=str(encoder_version or preferred_version(model_repository, profile=profile, cpu=this_cpu())),
+        encoder_version=str(
+            encoder_version or preferred_version(model_repository, profile=profile.value, cpu=this_cpu())
+        ),
         triton_url=settings.triton_grpc,
         timeout_s=settings.encode_timeout_s,
         progress=progress,

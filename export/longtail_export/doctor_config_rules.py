@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 from longtail_export.config_profiles import BUCKETS_PARAMETER
 from longtail_export.doctor import Machine, Place, Rule
@@ -119,12 +118,10 @@ def _reader_of_parameters(config: ConfigFile, model: ModelFolder) -> str:
     """Say what reads a request's parameters; empty where nothing does."""
     if config.backend != "python":
         return f"backend '{config.backend}' may read"
-    name = config.fields.get("default_model_filename", "model.py")
     for folder in model.versions.values():
-        code: Path = folder / name
-        if code.is_file():
+        for code in sorted(folder.rglob("*.py")):
             for number, line in enumerate(code.read_text(errors="replace").splitlines(), start=1):
-                if re.search(r"\.parameters\s*\(", line.partition("#")[0]):
+                if re.search(r"\.parameters\b", line.partition("#")[0]):
                     return f"{code}:{number} reads"
     return ""
 

@@ -13,12 +13,14 @@ from longtail_bento.clock import Clock
 from longtail_bento.interactions import Interactions
 from longtail_bento.release_overview import overview
 from longtail_bento.release_set import ReleaseSet, in_share
+from longtail_bento.running_tally import RunningTally
 from longtail_bento.settings import ServiceSettings
 from longtail_bento.trials import Trials
 from longtail_bento.wire import DescribeRequest, EncodeRequest, RecommendRequest, RecommendResponse, SearchRequest
 from longtail_client.contract import TEXT_ENCODER
 from longtail_client.errors import ModelUnavailable, UnknownRelease
-from longtail_client.release_report import Thresholds, read_report
+from longtail_client.release_report import CanaryEvidence, ReleaseReport, Thresholds, write_report
+from longtail_client.release_report_merge import read_report
 from longtail_client.release_state import ReleaseState, changing_state, write_state
 from longtail_client.testing import FakeTransport
 
@@ -218,6 +220,20 @@ async def test_a_report_begins_anew_when_another_release_became_live(
     assert answer.release == "first"
     assert report is not None
     assert report.compared_with == "second"
+
+
+async def test_a_trial_forgets_what_an_earlier_one_saw_before_anybody_asks(
+    answering: Answering, move: Callable[..., object], two_releases: Path
+) -> None:
+    report = ReleaseReport(
+        release="second",
+        compared_with="first",
+        written_at="2026-01-01T00:00:00+00:00",
+        canary=CanaryEvidence(percent=5, candidate=RunningTally().tally(20), live=RunningTally().tally(20)),
+    )
+    write_report(two_releases / "var", report, worker=1)
+    await move(lambda state: state.to_shadow("second"))
+    await until(lambda: (known := read_report(two_releases / "var", "second")) is not None and known.canary is None)
 
 
 async def test_the_overview_names_places_parts_and_objections(

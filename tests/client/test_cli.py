@@ -84,6 +84,15 @@ def test_a_message_is_printed_as_it_is(
     assert capsys.readouterr().err == f"error: {message}\n"
 
 
+def test_a_file_that_may_not_be_touched_is_one_line(
+    run: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("export", error=PermissionError(13, "Permission denied", "var/releases/.lock")) == 3
+    assert capsys.readouterr().err == "error: var/releases/.lock: Permission denied\n"
+    with pytest.raises(OSError, match="of no file"):
+        run("export", error=OSError("of no file"))
+
+
 def test_what_is_no_longtail_error_is_not_hidden(run: Callable[..., int]) -> None:
     with pytest.raises(ZeroDivisionError):
         run("export", error=ZeroDivisionError("a bug"))

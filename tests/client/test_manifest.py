@@ -109,7 +109,9 @@ def test_a_folder_without_a_manifest_is_no_version(tmp_path: Path) -> None:
         read_manifest(tmp_path)
 
 
-@pytest.mark.parametrize("content", ["{", "[]", "3", "{}", json.dumps({"files": ["model.onnx"]})])
+@pytest.mark.parametrize(
+    "content", ["{", "[]", "3", "{}", json.dumps({"files": ["model.onnx"]}), json.dumps({"files": {"model.onnx": 3}})]
+)
 def test_a_malformed_manifest_is_refused_and_named(tmp_path: Path, content: str) -> None:
     (tmp_path / MANIFEST).write_text(content)
     with pytest.raises(ReleaseInvalid, match=re.escape(str(tmp_path / MANIFEST))):

@@ -91,6 +91,12 @@ def test_a_missing_release_is_named_with_what_to_do(tmp_path: Path) -> None:
         read_release(tmp_path, "other")
 
 
+def test_a_release_that_was_copied_under_another_name_is_refused(release_file: Path, tmp_path: Path) -> None:
+    release_file.parent.rename(tmp_path / "releases" / "copied")
+    with pytest.raises(ReleaseInvalid, match=r"copied/release\.json: name: expected 'copied', .* got 'demo-1'"):
+        read_release(tmp_path, "copied")
+
+
 def test_malformed_json_names_the_place(release_file: Path, tmp_path: Path) -> None:
     release_file.write_text('{\n  "name": "demo-1",\n  oops\n}\n')
     with pytest.raises(ReleaseInvalid, match=r"demo-1/release\.json: .*line 3 column 3"):

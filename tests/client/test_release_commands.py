@@ -148,7 +148,7 @@ def test_a_release_in_shadow_or_on_canary_without_a_report_is_not_promoted(stage
 def test_each_objection_is_listed_with_figure_and_threshold_and_overruled_by_force(
     staged: House, longtail: Run, place: str
 ) -> None:
-    write_report(staged.var, report_of("two", error_rate_of_candidate=0.5))
+    write_report(staged.var, report_of("two", error_rate_of_candidate=0.5), worker=1)
     if place != "staged":
         longtail("release", place, "two")
     done = longtail("release", "promote", "two")
@@ -160,13 +160,13 @@ def test_each_objection_is_listed_with_figure_and_threshold_and_overruled_by_for
 
 
 def test_a_good_report_promotes(staged: House, longtail: Run) -> None:
-    write_report(staged.var, report_of("two"))
+    write_report(staged.var, report_of("two"), worker=1)
     longtail("release", "canary", "two")
     assert longtail("release", "promote", "two").out == "two is live\n"
 
 
 def test_a_comparison_with_another_release_than_the_live_one_does_not_count(staged: House, longtail: Run) -> None:
-    write_report(staged.var, report_of("two").model_copy(update={"compared_with": "zero"}))
+    write_report(staged.var, report_of("two").model_copy(update={"compared_with": "zero"}), worker=1)
     longtail("release", "shadow", "two")
     assert "it was compared with zero, and live is one" in longtail("release", "promote", "two").err
     longtail("release", "stage", "two")

@@ -276,6 +276,18 @@ def test_a_member_that_is_listed_and_not_there_is_named(packed: Path, there: Pat
     refused(there, packed, r"models/generator/1/weights\.bin: expected the member that is listed, found none")
 
 
+def test_a_name_of_both_a_file_and_a_folder_is_refused(packed: Path, there: Path) -> None:
+    pinned = dict.fromkeys(("weights.bin", "weights.bin/part"), sha256_of(packed))
+    (listed, content), (header, release), *rest = members_of(packed)
+    document = json.loads(release)
+    document["generator"]["files"] |= pinned
+    changed = json.dumps(document).encode()
+    members = json.loads(content)
+    members["members"][header.name] = {"size": len(changed), "sha256": hashlib.sha256(changed).hexdigest()}
+    rewrite(packed, [(listed, json.dumps(members).encode()), (header, changed), *rest])
+    refused(there, packed, r"models/generator/1/weights\.bin: expected a file or a folder, got both")
+
+
 def test_a_list_that_leaves_out_what_the_release_pins_is_refused(packed: Path, there: Path) -> None:
     relist(packed, lambda listed: listed["members"].pop("catalogues/films/vectors.npy"))
     refused(there, packed, r"catalogues/films/vectors\.npy: expected a member of this name, which the release pins")

@@ -15,11 +15,12 @@ from longtail_client.release_report import (
     ShadowEvidence,
     Tally,
     Thresholds,
+    forget_workers,
     objections,
-    read_report,
-    report_path,
+    reports_folder,
     write_report,
 )
+from longtail_client.release_report_merge import read_report
 
 if TYPE_CHECKING:
     from conftest import Done, House
@@ -99,17 +100,47 @@ def test_thresholds_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_report_reads_back_and_another_format_is_refused(tmp_path: Path) -> None:
     assert read_report(tmp_path, "two") is None
-    write_report(tmp_path, on_canary())
+    write_report(tmp_path, on_canary(), worker=1)
     assert read_report(tmp_path, "two") == on_canary()
-    report_path(tmp_path, "two").write_text('{"release": "two"}')
+    (reports_folder(tmp_path, "two") / "1.json").write_text('{"release": "two"}')
     with pytest.raises(ReleaseInvalid, match="expected a report as this version writes it"):
         read_report(tmp_path, "two")
+
+
+def test_what_workers_saw_is_taken_together(tmp_path: Path) -> None:
+    first = in_shadow(tally(n_answers=30, latency_p95_ms=100.0), overlap_at_k=0.9, n_compared=30)
+    second = in_shadow(tally(n_answers=10, n_errors=5, latency_p95_ms=400.0), overlap_at_k=0.3, n_compared=10)
+    write_report(tmp_path, first, worker=1)
+    write_report(tmp_path, second, worker=2)
+    known = read_report(tmp_path, "two")
+    assert known is not None
+    assert known.shadow is not None
+    assert known.shadow.n_compared == 40
+    assert known.shadow.overlap_at_k == pytest.approx(0.75)
+    candidate = known.shadow.candidate
+    assert (candidate.n_answers, candidate.n_errors, candidate.latency_p95_ms) == (40, 5, 400.0)
+    assert candidate.tail_share == pytest.approx(tally().tail_share)
+    assert any("error rate" in each for each in objections(known, Thresholds()))
+
+
+def test_what_was_seen_beside_another_live_release_is_of_the_past(tmp_path: Path) -> None:
+    before = in_shadow().model_copy(update={"compared_with": "zero", "written_at": "2026-01-01T00:00:00+00:00"})
+    write_report(tmp_path, before, worker=2)
+    write_report(tmp_path, on_canary(), worker=1)
+    assert read_report(tmp_path, "two") == on_canary()
+
+
+def test_reports_of_workers_that_are_no_more_are_forgotten(tmp_path: Path) -> None:
+    for worker in (1, 2, 3):
+        write_report(tmp_path, on_canary(), worker=worker)
+    forget_workers(tmp_path, beyond=1)
+    assert [path.name for path in reports_folder(tmp_path, "two").iterdir()] == ["1.json"]
 
 
 def test_the_command_prints_figures_and_objections(house: House, longtail: Callable[..., Done]) -> None:
     house.create("two")
     assert "neither in shadow nor on canary" in longtail("release", "report", "two").out
-    write_report(house.var, in_shadow(overlap_at_k=0.1))
+    write_report(house.var, in_shadow(overlap_at_k=0.1), worker=1)
     done = longtail("release", "report", "two")
     assert done.code == 0
     assert "overlap@k 0.100, score shift +0.010" in done.out
@@ -117,6 +148,6 @@ def test_the_command_prints_figures_and_objections(house: House, longtail: Calla
     document = longtail("release", "report", "two", "--json").document
     assert document["objections"] == ["overlap@k: expected at least 0.3, got 0.100"]
     assert document["report"]["shadow"]["candidate"]["tail_share"] == 0.9
-    write_report(house.var, on_canary())
+    write_report(house.var, on_canary(), worker=1)
     assert "nothing speaks against promoting it" in longtail("release", "report", "two").out
     assert longtail("release", "report", "three").code == 3

@@ -8,6 +8,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
+import typer
+from typer.testing import CliRunner
 
 from longtail_client.errors import DataInvalid
 from longtail_client.manifest import AlreadyPublished, sha256_of
@@ -15,6 +17,7 @@ from longtail_client.testing import FakeTransport
 from longtail_export import catalogue_export
 from longtail_export.catalogue_export import CatalogueReport, export_catalogue
 from longtail_export.catalogue_sources import read_tables
+from longtail_export.cli import register
 from longtail_export.progress import SilentProgress
 
 ITEMS = "item_id,title,genre\n1,Heat,Crime\n2,Alien,Horror\n"
@@ -103,6 +106,21 @@ def test_a_parquet_file_that_is_empty_or_none_is_named(shop: Shop, which: str, c
     assert shop.published() == shop.hashes
 
 
+@pytest.mark.parametrize(
+    ("column", "values", "kind"),
+    [("item_id", [["1"], ["2"]], "list<.*string>"), ("title", [b"Heat", b"Alien\xff"], "binary")],
+)
+def test_a_column_that_is_no_text_is_named(
+    shop: Shop, tmp_path: Path, column: str, values: list[object], kind: str
+) -> None:
+    table = pa.table({"item_id": ["1", "2"], "title": ["Heat", "Alien"]} | {column: values})
+    shop.items = tmp_path / "odd.parquet"
+    pyarrow.parquet.write_table(table, shop.items)
+    with pytest.raises(DataInvalid, match=rf"odd\.parquet: column '{column}': expected text, got {kind}"):
+        shop.export("after")
+    assert shop.published() == shop.hashes
+
+
 def test_a_parquet_file_that_was_cut_off_is_named(shop: Shop, tmp_path: Path) -> None:
     path = tmp_path / "cut.parquet"
     table = pa.table({"item_id": [str(n) for n in range(9000)], "title": [f"film {n}" for n in range(9000)]})
@@ -132,3 +150,12 @@ def test_a_catalogue_that_exists_is_refused_and_kept(shop: Shop) -> None:
     with pytest.raises(AlreadyPublished, match=r"before exists and a published version is never overwritten"):
         shop.export("before")
     assert shop.published() == shop.hashes
+
+
+def test_a_profile_that_is_not_there_is_refused() -> None:
+    app = typer.Typer()
+    register(app)
+    done = CliRunner().invoke(app, ["export", "catalogue", "--dataset", "ml-100k", "--profile", "tpu"])
+    assert done.exit_code == 2
+    assert "'tpu'" in done.output
+    assert "gpu" in done.output

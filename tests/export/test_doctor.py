@@ -89,6 +89,11 @@ def python_model(code: str) -> Callable[[Path], None]:
     return plant
 
 
+def python_model_with_a_second_file(model: Path) -> None:
+    python_model("from asked import asked\n")(model)
+    (model / "1" / "asked.py").write_text("asked = lambda request: (lambda read: read())(request.parameters)\n")
+
+
 def decoupled(model: Path) -> None:
     python_model("")(model)
     edit(model, "max_batch_size: 8", "max_batch_size: 8\nmodel_transaction_policy { decoupled: true }")
@@ -181,6 +186,12 @@ PLANTED = [
         "config.pbtxt:11",
         plant=python_model("def execute(request):\n    return request.parameters()\n"),
         says="double/1/model.py:2 reads parameters of the request",
+    ),
+    planted(
+        "cached-parameters",
+        "config.pbtxt:11",
+        plant=python_model_with_a_second_file,
+        says="double/1/asked.py:1 reads parameters of the request",
     ),
     planted(
         "cached-parameters",
