@@ -1,33 +1,43 @@
-"""The Python examples of the documentation, run as they are written against the running service."""
+"""The examples of the documentation, run as they are written against the running service and its Triton.
+
+What a page shows as their output has the form of what comes.
+"""
 
 from __future__ import annotations
 
-import re
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from tests.documented import Example, check_output, examples_of
 
 from longtail_bento.processes import ServiceProcess
 from longtail_bento.settings import ServiceSettings
 
-ROOT = Path(__file__).parents[2]
-PAGES = ("README.md", "docs/for-grpc-clients.md")
-EXAMPLES = [
-    pytest.param(block, id=f"{page} {number}")
-    for page in PAGES
-    for number, block in enumerate(re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL), start=1)
-]
+PAGES = ("README.md", "docs/for-grpc-clients.md", "docs/triton.md")
+EXAMPLES = [pytest.param(each, id=each.name) for page in PAGES for each in examples_of(page)]
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
-def test_an_example_runs_as_it_is_written(example: str, service: ServiceProcess, settings: ServiceSettings) -> None:
-    here = example.replace("127.0.0.1:3000", f"127.0.0.1:{settings.port}")
-    here = here.replace("127.0.0.1:3001", f"127.0.0.1:{settings.grpc_port}")
-    done = subprocess.run([sys.executable, "-c", here], capture_output=True, text=True, check=False, timeout=120)
+def test_an_example_runs_as_it_is_written(
+    example: Example, service: ServiceProcess, settings: ServiceSettings, built: Path
+) -> None:
+    ports = {3000: settings.port, 3001: settings.grpc_port}
+    ports |= {8000: settings.triton_http_port, 8001: settings.triton_grpc_port}
+    code = example.code
+    for written, here in ports.items():
+        code = code.replace(f"127.0.0.1:{written}", f"127.0.0.1:{here}")
+    command = [sys.executable, "-c"] if example.language == "python" else ["bash", "-euo", "pipefail", "-c"]
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    done = subprocess.run(
+        [*command, code], capture_output=True, text=True, check=False, timeout=120, cwd=built, env=environment
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
+    if example.shown is not None:
+        check_output(*example.shown, done.stdout)
 
 
 def test_every_page_has_examples() -> None:
