@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, WithJsonSchema, field_validator
 
-from longtail_bento.whole import WHOLE
+from longtail_bento.json_exact import NOT_BLANK, WHOLE
 from longtail_client.contract import Matrix
 
 LIVE = "longtail"
@@ -18,10 +18,10 @@ LIVE = "longtail"
 
 MAX_TEXTS = 2048
 
-_Text = Annotated[str, StringConstraints(min_length=1, max_length=4000, pattern=r"\S")]
+_Text = Annotated[str, StringConstraints(min_length=1, max_length=4000, pattern=NOT_BLANK)]
 
 
-_TEXT = {"type": "string", "minLength": 1, "maxLength": 4000, "pattern": r"\S"}
+_TEXT = {"type": "string", "minLength": 1, "maxLength": 4000, "pattern": NOT_BLANK}
 _INPUT = {"anyOf": [_TEXT, {"type": "array", "items": _TEXT, "minItems": 1, "maxItems": MAX_TEXTS}]}
 
 

@@ -8,12 +8,12 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 
 from longtail_bento.domain import Interaction
 from longtail_bento.flow.filtering import MAX_CONDITIONS, MAX_DEPTH, check_filter
-from longtail_bento.whole import WHOLE
+from longtail_bento.json_exact import NOT_BLANK, WHOLE
 from longtail_client.release_report import ReleaseReport
 
 _Id = Annotated[str, StringConstraints(min_length=1, max_length=200)]
-_Sentence = Annotated[str, StringConstraints(min_length=1, max_length=300, pattern=r"\S")]
-_Text = Annotated[str, StringConstraints(min_length=1, max_length=4000, pattern=r"\S")]
+_Sentence = Annotated[str, StringConstraints(min_length=1, max_length=300, pattern=NOT_BLANK)]
+_Text = Annotated[str, StringConstraints(min_length=1, max_length=4000, pattern=NOT_BLANK)]
 
 
 _Filter = Annotated[

@@ -150,6 +150,8 @@ BAD_FIELDS = [
     ({"user_id": "ada", "steer": "rain"}, 422, "steer"),
     ({"user_id": "ada", "steer": ["x" * 10_000]}, 422, "steer.0"),
     ({"user_id": "ada", "steer": ["rain", " \n"]}, 422, "steer.1"),
+    ({"user_id": "ada", "steer": ["\u0085"]}, 422, "steer.0"),
+    ({"user_id": "ada", "steer": ["\ufeff\u3000"]}, 422, "steer.0"),
     ({"user_id": "ada", "steer": ["rain"] * 9}, 422, "steer"),
     ({"user_id": "ada", "given_descriptions": ["a film"] * 17}, 422, "given_descriptions"),
     ({"user_id": "ada", "diversity": 1.01}, 422, "diversity"),
