@@ -29,10 +29,9 @@ def register(app: typer.Typer) -> None:
     app.command(context_settings={"allow_interspersed_args": False})(up)
     app.command()(down)
     app.command()(probe)
-    interactions = typer.Typer(no_args_is_help=True, help="Stored interactions of users.")
+    interactions = group(app, "interactions")
     interactions.command("load")(load_interactions)
     interactions.command("migrate")(migrate_interactions)
-    app.add_typer(interactions, name="interactions")
     group(app, "release").command("diff")(diff)
 
 

@@ -122,6 +122,7 @@ class HttpDoor:
             docs_url=None,
             redoc_url=None,
             responses=_PROBLEMS,
+            separate_input_output_schemas=False,
         )
         self._add_routes()
         self._add_problems()

@@ -116,6 +116,7 @@ async def recommend(
         descriptions=described_out(written),
         items=items,
         timings_ms=Timings(**clock.finished_ms("generate", "encode", "retrieve", "rerank")),
+        request=request,
     )
 
 

@@ -207,6 +207,10 @@ class RecommendResponse(BaseModel):
     descriptions: list[DescriptionOut]
     items: list[RecommendationOut]
     timings_ms: Timings
+    request: RecommendRequest = Field(
+        description="What was asked, defaults included. Asked again with the answer's descriptions as "
+        "given_descriptions, the same release gives the same items."
+    )
 
 
 class DescribeResponse(BaseModel):

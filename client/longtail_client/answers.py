@@ -68,6 +68,36 @@ class Timings:
 
 
 @dataclass(frozen=True, slots=True)
+class HistoryEntry:
+    """One thing of the history that was asked with."""
+
+    item_id: str
+    weight: float = 1.0
+    timestamp: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RecommendQuestion:
+    """What was asked: the fields of `recommend`, defaults included."""
+
+    user_id: str | None = None
+    history: tuple[HistoryEntry, ...] = ()
+    k: int = 10
+    descriptions: int = 4
+    steer: tuple[str, ...] = ()
+    tail_only: bool = True
+    adventurousness: float = 0.5
+    diversity: float = 0.3
+    explain: bool = False
+    seed: int | None = None
+    given_descriptions: tuple[str, ...] | None = None
+    filter: Mapping[str, Any] | None = None
+    priority: str = "interactive"
+    deadline_ms: int | None = None
+    release: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RecommendAnswer:
     """The items, and all that is needed to make the answer again.
 
@@ -79,6 +109,7 @@ class RecommendAnswer:
         degraded: Stages that the answer does without.
         descriptions: What was searched with; handed back as ``given_descriptions``, they replace the generator.
         items: Best first.
+        request: What was asked; None from a service that does not say it yet.
     """
 
     request_id: str
@@ -88,6 +119,7 @@ class RecommendAnswer:
     degraded: tuple[str, ...] = ()
     descriptions: tuple[Description, ...] = ()
     items: tuple[Recommendation, ...] = ()
+    request: RecommendQuestion | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,7 +70,18 @@ async def test_a_recommendation_over_http(client: httpx.AsyncClient) -> None:
     assert response.status_code == 200
     assert response.headers["content-type"] == "application/json"
     answer = response.json()
-    assert set(answer) == {"request_id", "release", "seed", "degraded", "descriptions", "items", "timings_ms"}
+    assert set(answer) == {
+        "request_id",
+        "release",
+        "seed",
+        "degraded",
+        "descriptions",
+        "items",
+        "timings_ms",
+        "request",
+    }
+    assert answer["request"]["user_id"] == "ada"
+    assert (answer["request"]["k"], answer["request"]["diversity"]) == (4, 0.3)
     assert [item["rank"] for item in answer["items"]] == [1, 2, 3, 4]
     assert all(item["explanation"]["found_by"] == "description" for item in answer["items"])
     assert all(item["item_id"] not in {"1", "2", "3", "4", "5", "9"} for item in answer["items"])

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from longtail_client import cli, commands
+from longtail_client import cli, commands, recommend_command
 
 ANSWER: dict[str, Any] = {
     "request_id": "r1",
@@ -98,7 +98,7 @@ def service() -> Iterator[Service]:
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     """Run `longtail recommend` with arguments, on a wide console; return the exit code."""
-    monkeypatch.setattr(commands._console, "width", 160)
+    monkeypatch.setattr(recommend_command._console, "width", 160)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.delenv("LONGTAIL_URL", raising=False)
 

@@ -285,7 +285,7 @@ class Timings(_message.Message):
     def __init__(self, generate: _Optional[float] = ..., encode: _Optional[float] = ..., retrieve: _Optional[float] = ..., rerank: _Optional[float] = ..., total: _Optional[float] = ...) -> None: ...
 
 class RecommendResponse(_message.Message):
-    __slots__ = ("request_id", "release", "seed", "degraded", "descriptions", "items", "timings_ms")
+    __slots__ = ("request_id", "release", "seed", "degraded", "descriptions", "items", "timings_ms", "request")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     RELEASE_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
@@ -293,6 +293,7 @@ class RecommendResponse(_message.Message):
     DESCRIPTIONS_FIELD_NUMBER: _ClassVar[int]
     ITEMS_FIELD_NUMBER: _ClassVar[int]
     TIMINGS_MS_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     release: str
     seed: int
@@ -300,7 +301,8 @@ class RecommendResponse(_message.Message):
     descriptions: _containers.RepeatedCompositeFieldContainer[Description]
     items: _containers.RepeatedCompositeFieldContainer[Recommendation]
     timings_ms: Timings
-    def __init__(self, request_id: _Optional[str] = ..., release: _Optional[str] = ..., seed: _Optional[int] = ..., degraded: _Optional[_Iterable[str]] = ..., descriptions: _Optional[_Iterable[_Union[Description, _Mapping]]] = ..., items: _Optional[_Iterable[_Union[Recommendation, _Mapping]]] = ..., timings_ms: _Optional[_Union[Timings, _Mapping]] = ...) -> None: ...
+    request: RecommendRequest
+    def __init__(self, request_id: _Optional[str] = ..., release: _Optional[str] = ..., seed: _Optional[int] = ..., degraded: _Optional[_Iterable[str]] = ..., descriptions: _Optional[_Iterable[_Union[Description, _Mapping]]] = ..., items: _Optional[_Iterable[_Union[Recommendation, _Mapping]]] = ..., timings_ms: _Optional[_Union[Timings, _Mapping]] = ..., request: _Optional[_Union[RecommendRequest, _Mapping]] = ...) -> None: ...
 
 class DescribeResponse(_message.Message):
     __slots__ = ("request_id", "release", "seed", "descriptions", "timings_ms")
