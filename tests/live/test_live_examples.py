@@ -16,7 +16,7 @@ from tests.documented import Example, check_output, examples_of
 from longtail_bento.processes import ServiceProcess
 from longtail_bento.settings import ServiceSettings
 
-PAGES = ("README.md", "docs/for-grpc-clients.md", "docs/triton.md")
+PAGES = ("README.md", "docs/for-grpc-clients.md", "docs/triton.md", "docs/api.md")
 EXAMPLES = [pytest.param(each, id=each.name) for page in PAGES for each in examples_of(page)]
 
 
