@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-import re
-import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
-import httpx
 import numpy as np
 import pytest
 
 from longtail_bento.processes import ServiceProcess
 from longtail_bento.settings import ServiceSettings
-from longtail_client import AsyncRecommender, LongtailError, Recommender
+from longtail_client import LongtailError, Recommender
 from longtail_client.answers import RecommendAnswer
 from longtail_client.errors import InvalidRequest, RequestTooLarge, UnknownItem, UnknownUser
 
-CANCELLED_WITHIN_S = 1.0
 GIVEN = ["a western about an old gunfighter", "a quiet French drama"]
 GOOD: list[dict[str, Any]] = [
     {"user_id": "196", "given_descriptions": GIVEN},
@@ -101,43 +96,3 @@ def test_the_other_rows_are_the_same(doors: tuple[Recommender, Recommender]) -> 
     np.testing.assert_allclose(vectors[0], vectors[1], atol=1e-6)
     assert len({door.release().releases[0].index_sha256 for door in doors}) == 1
     assert all(door.describe(user_id="196", descriptions=1).descriptions for door in doors)
-
-
-async def running_texts(settings: ServiceSettings) -> int:
-    """Count the texts that the engine is writing, by its own count."""
-    async with httpx.AsyncClient() as client:
-        text = (await client.get(f"http://127.0.0.1:{settings.triton_metrics_port}/metrics")).text
-    (match,) = re.findall(r"^longtail_generator_running_texts\{[^}]*\} (\d+)", text, re.MULTILINE)
-    return int(match)
-
-
-async def streamed(longtail: AsyncRecommender, user_id: str) -> None:
-    async for _ in longtail.recommend_stream(user_id=user_id, descriptions=16):
-        pass
-
-
-async def recommended(longtail: AsyncRecommender, user_id: str) -> None:
-    await longtail.recommend(user_id=user_id, descriptions=16)
-
-
-async def described(longtail: AsyncRecommender, user_id: str) -> None:
-    await longtail.describe(user_id=user_id, descriptions=16)
-
-
-@pytest.mark.parametrize("way", [streamed, recommended, described])
-async def test_who_leaves_over_grpc_ends_the_generation(
-    service: ServiceProcess, settings: ServiceSettings, way: Callable[[AsyncRecommender, str], Awaitable[None]]
-) -> None:
-    async with AsyncRecommender(f"grpc://{settings.host}:{settings.grpc_port}") as longtail:
-        callers = [asyncio.ensure_future(way(longtail, user_id)) for user_id in ("13", "94", "181", "234")]
-        begun_s = time.monotonic()
-        while await running_texts(settings) < 32:
-            assert time.monotonic() - begun_s < 20, "the engine did not begin"
-            await asyncio.sleep(0.02)
-        for caller in callers:
-            caller.cancel()
-        await asyncio.gather(*callers, return_exceptions=True)
-        left_s = time.monotonic()
-        while await running_texts(settings) > 0:
-            assert time.monotonic() - left_s < 3 * CANCELLED_WITHIN_S
-            await asyncio.sleep(0.05)
