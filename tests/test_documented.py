@@ -10,8 +10,8 @@ GOOD = [
     ("json", '{"a": [{"c": 1}, "…"]}', '{"a": [{"c": 1}, {"c": 2}, {"c": 3}]}'),
     ("http", 'HTTP/1.1 404 Not Found\nX-Id: 1\n\n{"a": 1}', 'HTTP/1.1 404 Not Found\nDate: now\nx-id: 2\n\n{"a": 2}'),
     ("sse", 'event: a\ndata: {"x": 1}\n\n…\n\nevent: b\ndata: {}', 'event: a\ndata: {"x": 2}\n\nevent: b\ndata: {}'),
-    ("text", "one\ntwo\n", "three\nfour\n"),
-    ("text", "one\n…\n", "one\ntwo\nthree\n"),
+    ("varies", "one\ntwo\n", "three\nfour\n"),
+    ("text", "one\ntwo\n", "one\ntwo\n"),
 ]
 BAD = [
     ("json", '{"a": 1}', '{"a": 1, "b": 2}'),
@@ -23,7 +23,8 @@ BAD = [
     ("http", "HTTP/1.1 200 OK\nRetry-After: 1\n\n", "HTTP/1.1 200 OK\n\n"),
     ("sse", 'event: a\ndata: {"x": 1}', 'event: b\ndata: {"x": 1}'),
     ("sse", 'event: a\ndata: {"x": 1}', 'event: a\ndata: {"y": 1}'),
-    ("text", "one\n", "one\ntwo\n"),
+    ("varies", "one\n", "one\ntwo\n"),
+    ("text", "one\n", "two\n"),
 ]
 
 
