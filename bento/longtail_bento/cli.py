@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from longtail_client.cli import Json, Repository, Var, emit, group
+from longtail_client.cli import Json, ReleaseName, Repository, Url, Var, emit, group
 from longtail_client.errors import DataInvalid, DeadlineExceeded, OperatorError, Unavailable
 from longtail_client.room import room_for
 
@@ -43,6 +43,9 @@ def up(
     triton_only: Annotated[
         bool, typer.Option("--triton-only", help="Only Triton with the encoder: enough for `export catalogue`.")
     ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object on standard output when everything is ready.")
+    ] = False,
 ) -> None:
     """Start Triton and the service, watch both, and end both on Ctrl-C.
 
@@ -62,13 +65,17 @@ def up(
         _pid_file(settings.var / "run" / "longtail.pid"),
         stack(settings, triton_only=triton_only, say=_say) as look_after,
     ):
-        _say(f"ready after {time.monotonic() - began_s:.1f} s")
+        ready_s = time.monotonic() - began_s
+        _say(f"ready after {ready_s:.1f} s")
+        http, grpc = f"http://{settings.host}:{settings.port}", f"grpc://{settings.host}:{settings.grpc_port}"
+        triton = f"127.0.0.1:{settings.triton_grpc_port}"
+        if as_json:
+            doors = {} if triton_only else {"http": http, "grpc": grpc}
+            emit({"pid": os.getpid(), "ready_s": ready_s, **doors, "triton_grpc": triton})
         if command:
             code = run_command(command, settings)
         else:
-            doors = f"http://{settings.host}:{settings.port} and grpc://{settings.host}:{settings.grpc_port}"
-            triton = f"Triton on 127.0.0.1:{settings.triton_grpc_port} (gRPC)"
-            code = _watch(look_after, triton if triton_only else doors)
+            code = _watch(look_after, f"Triton on {triton} (gRPC)" if triton_only else f"{http} and {grpc}")
     raise typer.Exit(code)
 
 
@@ -95,9 +102,7 @@ def down(*, as_json: Json = False) -> None:
 
 def probe(
     *,
-    url: Annotated[
-        str, typer.Option(help="The service, as http://… or grpc://….", envvar="LONGTAIL_URL")
-    ] = "http://127.0.0.1:3000",
+    url: Url = "http://127.0.0.1:3000",
     as_json: Json = False,
 ) -> None:
     """Exit with 0 only if an inference works: the health check for containers.
@@ -183,8 +188,8 @@ def _room_in(url: str) -> AbstractContextManager[None]:
 
 
 def diff(
-    first: Annotated[str, typer.Argument(help="One release.", show_default=False)],
-    second: Annotated[str, typer.Argument(help="The other.", show_default=False)],
+    first: ReleaseName,
+    second: ReleaseName,
     *,
     model_repository: Repository = Path("model_repository"),
     var: Var = Path("var"),
@@ -275,8 +280,6 @@ def _ended_by_signals() -> Iterator[None]:
     before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
         yield
-    except KeyboardInterrupt as error:
-        raise OperatorError("interrupted") from error
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.markup import escape
 
+from longtail_client.completion import release_names
 from longtail_client.errors import CallerError, LongtailError, OperatorError, Unavailable
 
 _EXIT_CODES: tuple[tuple[type[LongtailError], int], ...] = (
@@ -46,6 +47,13 @@ Url = Annotated[str, typer.Option(help="The service, as http://… or grpc://…
 ApiKey = Annotated[
     str | None, typer.Option(help="The service's key, where it asks for one.", envvar="LONGTAIL_API_KEY")
 ]
+ReleaseName = Annotated[
+    str, typer.Argument(help="Name of the release.", show_default=False, autocompletion=release_names)
+]
+ReleaseOrLive = Annotated[
+    str | None,
+    typer.Argument(help="Name of the release; the live one where none is given.", autocompletion=release_names),
+]
 Repository = Annotated[Path, typer.Option(help="Triton's model repository.", envvar="LONGTAIL_MODEL_REPOSITORY")]
 Var = Annotated[Path, typer.Option(help="Folder of downloads, catalogues and releases.", envvar="LONGTAIL_VAR")]
 
@@ -54,7 +62,7 @@ def main() -> None:
     """Run the command line; the exit codes are those that `longtail --help` lists."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(_ENDED))  # so that what is half done is taken back
     try:
-        code = _app()(standalone_mode=False)
+        code = command_line()(standalone_mode=False)
     except _UsageError as error:
         code = _refuse(error)
     except (KeyboardInterrupt, typer.Abort):
@@ -80,7 +88,8 @@ def main() -> None:
     sys.exit(code or 0)
 
 
-def _app() -> typer.Typer:
+def command_line() -> typer.Typer:
+    """Gather the commands of every package that is installed."""
     app = typer.Typer(
         name="longtail",
         no_args_is_help=True,

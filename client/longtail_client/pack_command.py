@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from longtail_client import release_pack, release_unpack
-from longtail_client.cli import Json, Repository, Var, emit, group
+from longtail_client.cli import Json, ReleaseName, Repository, Var, emit, group
 
 _console = Console(highlight=False, markup=False, soft_wrap=True)
 
@@ -26,7 +26,7 @@ def register(app: typer.Typer) -> None:
 
 
 def pack(
-    name: Annotated[str, typer.Argument(help="Name of the release.", show_default=False)],
+    name: ReleaseName,
     *,
     output: Annotated[Path | None, typer.Option(help="File to write; the default is <name>.tar here.")] = None,
     model_repository: Repository = Path("model_repository"),

@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from longtail_client.cli import Json, Repository, Var, emit, group
+from longtail_client.cli import Json, ReleaseName, ReleaseOrLive, Repository, Var, emit, group
 from longtail_client.contract import GENERATOR, TEXT_ENCODER
 from longtail_client.errors import ReleaseInvalid, TransitionRefused
 from longtail_client.manifest import read_manifest, sha256_of
@@ -23,8 +23,6 @@ from longtail_client.release import RELEASE_FILE, read_release, releases_folder
 from longtail_client.release_report import Thresholds, objections
 from longtail_client.release_report_merge import read_report
 from longtail_client.release_state import ReleaseState, changing_state, names_in_service, read_state, write_state
-
-Name = Annotated[str, typer.Argument(help="Name of the release.", show_default=False)]
 
 _errors = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 _console = Console(highlight=False, markup=False, soft_wrap=True)
@@ -73,7 +71,7 @@ def list_releases(*, var: Var = Path("var"), as_json: Json = False) -> None:
 
 
 def show(
-    name: Annotated[str | None, typer.Argument(help="Name of the release; the live one where none is given.")] = None,
+    name: ReleaseOrLive = None,
     *,
     model_repository: Repository = Path("model_repository"),
     var: Var = Path("var"),
@@ -117,7 +115,7 @@ def show(
 
 
 def verify(
-    name: Annotated[str | None, typer.Argument(help="Name of the release; the live one where none is given.")] = None,
+    name: ReleaseOrLive = None,
     *,
     model_repository: Repository = Path("model_repository"),
     var: Var = Path("var"),
@@ -145,7 +143,7 @@ def verify(
 
 
 def stage(
-    name: Name,
+    name: ReleaseName,
     *,
     model_repository: Repository = Path("model_repository"),
     var: Var = Path("var"),
@@ -159,7 +157,7 @@ def stage(
     _move(var, name, lambda state: state.stage(name), as_json=as_json)
 
 
-def shadow(name: Name, *, var: Var = Path("var"), as_json: Json = False) -> None:
+def shadow(name: ReleaseName, *, var: Var = Path("var"), as_json: Json = False) -> None:
     """Let a staged release answer copies of requests, and compare its answers with those of the live one.
 
     Example: longtail release shadow demo-2
@@ -168,7 +166,7 @@ def shadow(name: Name, *, var: Var = Path("var"), as_json: Json = False) -> None
 
 
 def canary(
-    name: Name,
+    name: ReleaseName,
     *,
     percent: Annotated[float, typer.Option(min=0.01, max=100, help="Share of the users that it serves.")] = 5.0,
     var: Var = Path("var"),
@@ -182,7 +180,7 @@ def canary(
 
 
 def promote(
-    name: Name,
+    name: ReleaseName,
     *,
     force: Annotated[bool, typer.Option("--force", help="Whatever it showed in shadow and on canary.")] = False,
     model_repository: Repository = Path("model_repository"),
@@ -225,7 +223,7 @@ def rollback(*, var: Var = Path("var"), as_json: Json = False) -> None:
 
 
 def retire(
-    name: Name,
+    name: ReleaseName,
     *,
     force: Annotated[
         bool, typer.Option("--force", help="Also the previous one; nothing to roll back to then.")

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from longtail_client.cli import Json, Var, emit, group
+from longtail_client.cli import Json, ReleaseName, Var, emit, group
 from longtail_client.release import read_release
 from longtail_client.release_report import CanaryEvidence, ShadowEvidence, Tally, Thresholds, objections
 from longtail_client.release_report_merge import read_report
@@ -23,7 +22,7 @@ def register(app: typer.Typer) -> None:
 
 
 def report(
-    name: Annotated[str, typer.Argument(help="Name of the release.", show_default=False)],
+    name: ReleaseName,
     *,
     var: Var = Path("var"),
     as_json: Json = False,

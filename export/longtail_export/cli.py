@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from longtail_client.cli import Json, Repository, Var, emit, group
+from longtail_client.completion import catalogue_names, encoder_versions, generator_versions
 from longtail_client.settings import ClientSettings
 from longtail_export.doctor_command import doctor
 
@@ -165,7 +166,11 @@ def catalogue(
     ] = None,
     encoder_version: Annotated[
         int | None,
-        typer.Option(min=1, help="Version of the text encoder that embeds the items; by default what suits this host."),
+        typer.Option(
+            min=1,
+            help="Version of the text encoder that embeds the items; by default what suits this host.",
+            autocompletion=encoder_versions,
+        ),
     ] = None,
     profile: Annotated[Profile, typer.Option(help="Where it will be served.", envvar="LONGTAIL_PROFILE")] = Profile.cpu,
     triton: Annotated[str | None, typer.Option(help="Triton's gRPC endpoint, host:port.")] = None,
@@ -186,7 +191,8 @@ def catalogue(
     from longtail_export.item_words import MAX_TEXT
     from longtail_export.progress import TerminalProgress
 
-    if (dataset is None) == (items is None or interactions is None):
+    tables_given = (items is not None) + (interactions is not None)
+    if tables_given != (2 if dataset is None else 0):
         raise typer.BadParameter("give either --dataset, or both --items and --interactions")
     progress = TerminalProgress(_console)
     progress.step("reading items and interactions")
@@ -248,11 +254,18 @@ def config(
 def create_release(
     *,
     name: Annotated[str, typer.Option(help="Name of the release.")] = "demo-1",
-    catalogue_name: Annotated[str, typer.Option("--catalogue", help="Catalogue that it serves.")] = "demo",
+    catalogue_name: Annotated[
+        str, typer.Option("--catalogue", help="Catalogue that it serves.", autocompletion=catalogue_names)
+    ] = "demo",
     encoder_version: Annotated[
-        int | None, typer.Option(min=1, help="Version of the text encoder; by default the catalogue's.")
+        int | None,
+        typer.Option(
+            min=1, help="Version of the text encoder; by default the catalogue's.", autocompletion=encoder_versions
+        ),
     ] = None,
-    generator_version: Annotated[int, typer.Option(min=1, help="Version of the generator.")] = 1,
+    generator_version: Annotated[
+        int, typer.Option(min=1, help="Version of the generator.", autocompletion=generator_versions)
+    ] = 1,
     model_repository: Repository = Path("model_repository"),
     var: Var = Path("var"),
     as_json: Json = False,

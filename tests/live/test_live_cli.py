@@ -38,6 +38,24 @@ def test_recommend_prints_a_table_and_saves_the_answer(
         assert heading in done.stdout
 
 
+def test_a_saved_answer_replays_through_either_door(
+    service: ServiceProcess, settings: ServiceSettings, tmp_path: Path
+) -> None:
+    saved = tmp_path / "answer.json"
+    asked = ("--user-id", "196", "--steer", "something French", "--filter", '{"year": {"gte": 1990}}', "--stream")
+    made = run("recommend", *asked, "--url", service.url, "--save", str(saved), settings=settings)
+    assert made.returncode == 0, made.stderr
+    for url in (service.url, f"grpc://127.0.0.1:{settings.grpc_port}"):
+        done = run("replay", str(saved), "--url", url, "--json", settings=settings)
+        assert done.returncode == 0, done.stdout + done.stderr
+        told = json.loads(done.stdout)
+        assert (told["same"], len(told["moves"])) == (True, 10)
+    answer = json.loads(saved.read_text())
+    answer["items"] = answer["items"][1:]
+    saved.write_text(json.dumps(answer))
+    assert run("replay", str(saved), "--url", service.url, settings=settings).returncode == 6
+
+
 def test_recommend_says_who_must_act(service: ServiceProcess, settings: ServiceSettings) -> None:
     done = run("recommend", "--user-id", "nobody", "--url", service.url, settings=settings)
     assert done.returncode == 2
