@@ -79,6 +79,7 @@ def settings(built: Path, tmp_path_factory: pytest.TempPathFactory) -> ServiceSe
         triton_metrics_port=triton_metrics,
         triton_grpc=f"127.0.0.1:{triton_grpc}",
         triton_admin_key=SecretStr(secrets.token_hex(16)),
+        fingerprint_every_s=3600.0,  # some tests count executions, and comparing is some
     )
 
 
