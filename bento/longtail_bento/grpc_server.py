@@ -98,7 +98,8 @@ class GrpcDoor:
         server.add_generic_rpc_handlers(
             (self._handler(answering), health_handler(ready, (SERVICE,)), reflection_handler((SERVICE,)))
         )
-        address = f"{self._settings.host}:{self._settings.grpc_port}"
+        host = f"[{self._settings.host}]" if ":" in self._settings.host else self._settings.host
+        address = f"{host}:{self._settings.grpc_port}"
         try:
             port = int(server.add_insecure_port(address))
         except RuntimeError as error:

@@ -19,11 +19,10 @@ _Text = Annotated[str, StringConstraints(min_length=1, max_length=4000, pattern=
 _Filter = Annotated[
     dict[str, Any],
     Field(
-        min_length=1,
         description="Exact conditions on attributes, all of them holding: {attribute: value | [values] | "
         '{"gte": low, "lte": high}}; {"any": [filter, ...]} and {"not": filter} nest, '
         f"{MAX_DEPTH} deep, {MAX_CONDITIONS} values and bounds in all. "
-        "A list passes if any of its values does.",
+        "A list passes if any of its values does. An empty filter passes everything.",
         examples=[{"genres": ["Drama", "Western"], "year": {"gte": 1950, "lte": 1969}, "not": {"country": "France"}}],
     ),
 ]
@@ -120,7 +119,7 @@ class RecommendRequest(DescribeRequest):
 
     @model_validator(mode="after")
     def _filter_is_one(self) -> Self:
-        if self.filter is not None:
+        if self.filter:
             check_filter(self.filter)
         return self
 
@@ -139,7 +138,7 @@ class SearchRequest(_Request):
 
     @model_validator(mode="after")
     def _filter_is_one(self) -> Self:
-        if self.filter is not None:
+        if self.filter:
             check_filter(self.filter)
         return self
 

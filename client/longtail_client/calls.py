@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, NotRequired, Required, TypedDict, TypeVar
@@ -19,6 +21,7 @@ from longtail_client.answers import (
     StreamEvent,
     record_of,
 )
+from longtail_client.errors import InvalidRequest
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -45,6 +48,7 @@ Priority = Literal["interactive", "bulk"]
 """Whether somebody waits for the answer; bulk stands behind."""
 
 _OF_USER = "/users/{user_id}/interactions"
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,9 @@ class Call(Generic[T_co]):
         answer: Makes the record from the answer's JSON.
         deadline_ms: Milliseconds that the answer may take; None leaves it to the service.
         request_id: Names the call in the service's log; None has the service make one.
+
+    Raises:
+        InvalidRequest: The request id is none that the service would take.
     """
 
     grpc_method: str
@@ -68,6 +75,12 @@ class Call(Generic[T_co]):
     answer: Callable[[Any], T_co]
     deadline_ms: int | None = None
     request_id: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.request_id is not None and not _REQUEST_ID.fullmatch(self.request_id):
+            raise InvalidRequest(
+                "request_id: expected 1 to 128 letters, digits, and . _ : -, got something else", field="request_id"
+            )
 
 
 def recommend(
@@ -103,8 +116,6 @@ def recommend(
         explain: Whether each recommendation says what found it.
         seed: Start of the generator's random numbers.
         given_descriptions: Descriptions to use instead of the generator's, as an answer carried them.
-        filter: Exact conditions on attributes: ``{"genres": ["Drama"], "year": {"gte": 1950}, "not": {…}}``.
-        priority: ``interactive``, or ``bulk`` where nobody waits for the answer.
         filter: Exact conditions on attributes, as ``{"year": {"gte": 1950}, "not": {"country": "France"}}``.
         priority: Whether somebody waits for the answer.
         deadline_ms: Milliseconds that the answer may take, retries included.
@@ -185,9 +196,22 @@ def search(
 
 
 def record_interactions(*, interactions: Sequence[Interaction], request_id: str | None = None) -> Call[RecordAnswer]:
-    """Record up to 10,000 things that users did; the next answer reflects them. Said twice, they are stored once."""
-    fields = dict(locals())
+    """Record up to 10,000 things that users did; the next answer reflects them. Said twice, they are stored once.
+
+    One without a timestamp gets this machine's time here and not in the service, so that every try says the same.
+    """
+    fields = {"interactions": _dated(interactions), "request_id": request_id}
     return _posted("RecordInteractions", "/interactions", fields, lambda document: record_of(RecordAnswer, document))
+
+
+def _dated(interactions: Any) -> Any:
+    if not isinstance(interactions, list | tuple):
+        return interactions  # the door says what is wrong with it
+    now_s = int(time.time())
+    return [
+        {**each, "timestamp": now_s} if isinstance(each, Mapping) and each.get("timestamp") is None else each
+        for each in interactions
+    ]
 
 
 def list_interactions(

@@ -19,6 +19,9 @@ from longtail_client.problem import error_of
 from longtail_client.v1 import recommend_pb2, recommend_pb2_grpc
 
 _Stub: Any = recommend_pb2_grpc.RecommenderStub  # protoc writes it without types
+_OPTIONS = (("grpc.max_receive_message_length", 64 * 1024 * 1024),)
+"""A page of 10,000 interactions may be longer than the four megabytes that gRPC reads of its own accord."""
+
 _METHODS = recommend_pb2.DESCRIPTOR.services_by_name["Recommender"].methods_by_name
 
 
@@ -34,9 +37,9 @@ class BlockingGrpc:
         self._url, self._api_key = url, api_key
         parts = urlsplit(url)
         if parts.scheme == "grpcs":
-            self._channel = grpc.secure_channel(parts.netloc, grpc.ssl_channel_credentials())
+            self._channel = grpc.secure_channel(parts.netloc, grpc.ssl_channel_credentials(), options=_OPTIONS)
         else:
-            self._channel = grpc.insecure_channel(parts.netloc)
+            self._channel = grpc.insecure_channel(parts.netloc, options=_OPTIONS)
         self._stub = _Stub(self._channel)
 
     def send(self, call: Call[Any], fields: Mapping[str, Any], timeout_s: float) -> Any:
@@ -76,9 +79,9 @@ class AsyncGrpc:
         self._url, self._api_key = url, api_key
         parts = urlsplit(url)
         if parts.scheme == "grpcs":
-            self._channel = grpc.aio.secure_channel(parts.netloc, grpc.ssl_channel_credentials())
+            self._channel = grpc.aio.secure_channel(parts.netloc, grpc.ssl_channel_credentials(), options=_OPTIONS)
         else:
-            self._channel = grpc.aio.insecure_channel(parts.netloc)
+            self._channel = grpc.aio.insecure_channel(parts.netloc, options=_OPTIONS)
         self._stub = _Stub(self._channel)
 
     async def send(self, call: Call[Any], fields: Mapping[str, Any], timeout_s: float) -> Any:

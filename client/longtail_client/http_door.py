@@ -149,14 +149,19 @@ def _request(
     if call.http_method == "POST":
         try:
             return client.build_request("POST", call.path, json=fields, headers=headers, timeout=timeout_s)
-        except (TypeError, ValueError) as error:  # no JSON says it: NaN, half a character, an object of a program
+        except (
+            TypeError,
+            ValueError,
+            RecursionError,
+        ) as error:  # no JSON says it: NaN, half a character, an object of a program
             raise InvalidRequest(f"body: expected what JSON can carry, got {error}", field="body") from error
     named, query = {}, {}
     for name, value in fields.items():
         if f"{{{name}}}" in call.path:
             try:
-                named[name] = quote(value, safe="")
-            except (TypeError, ValueError) as error:
+                # dots alone would be taken for steps in the path, encoded once or not
+                named[name] = quote(value, safe="") if value.strip(".") else value.replace(".", "%2E")
+            except (AttributeError, TypeError, ValueError) as error:
                 raise InvalidRequest(f"{name}: expected a text, got {error}", field=name) from error
         else:
             query[name] = value
