@@ -20,16 +20,17 @@ _CONFIGURATION = """
 expected-statuses = ["2xx", "3xx", "4xx", "504"]
 """
 
+_GENRE = {"type": "string", "maxLength": 200}
+_GENRES = {"anyOf": [_GENRE, {"type": "array", "items": _GENRE, "minItems": 1, "maxItems": 64}]}
+"""What a filter may ask of the one attribute that every catalogue of the tests has."""
 
-def told_more(
-    document: dict[str, Any], *, dim: int, attributes: dict[str, Any], latest_s: int | None
-) -> dict[str, Any]:
-    """Add what no schema can say: that time goes on, and what the live release's encoder and catalogue are.
+
+def told_more(document: dict[str, Any], *, dim: int, latest_s: int | None) -> dict[str, Any]:
+    """Add what no schema can say: that time goes on, and what the live release's encoder gives and its catalogue has.
 
     Args:
         document: What the service serves.
         dim: Numbers in a vector.
-        attributes: Schema of a value, by attribute of the catalogue.
         latest_s: The last timestamp that is not in the future, where time stands still; None gives none.
     """
     schemas = document["components"]["schemas"]
@@ -44,7 +45,7 @@ def told_more(
     for name in ("RecommendRequest", "SearchRequest"):
         schemas[name]["properties"]["filter"] = {
             "anyOf": [
-                {"type": "object", "properties": attributes, "additionalProperties": False, "minProperties": 1},
+                {"type": "object", "properties": {"genres": _GENRES}, "required": ["genres"], "maxProperties": 1},
                 {"type": "null"},
             ]
         }
