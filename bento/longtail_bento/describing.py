@@ -49,7 +49,7 @@ async def described(
         clock.degrade("generate", ModelUnavailable("the generator wrote nothing that describes an item"))
     except MODEL_FAILURES as error:
         clock.degrade("generate", error)
-    kept = live.cache.latest(taste_of(history, request.steer), request.descriptions)
+    kept = live.cache.latest(taste_of(history, request.steer), request.descriptions, request.user_id)
     if kept is not None:
         metrics.DESCRIPTION_CACHE.labels("stale").inc()
         return kept
@@ -86,7 +86,7 @@ async def generated(
         ContractMismatch: It answered something else than its contract says.
     """
     taste, n = taste_of(history, request.steer), request.descriptions
-    kept = live.cache.of_seed(taste, n, request.seed) if request.seed is not None else None
+    kept = live.cache.of_seed(taste, n, request.seed, request.user_id) if request.seed is not None else None
     if kept is not None:
         metrics.DESCRIPTION_CACHE.labels("hit").inc()
         if listener is not None:
@@ -105,6 +105,8 @@ async def generated(
                 part.left_s()  # it was the other's time that ran out, unless this raises
             else:
                 metrics.DESCRIPTION_CACHE.labels("joined" if joined else "written").inc()
+                if joined:  # what another user's request wrote is forgotten with this one too
+                    live.cache.of_seed(taste, n, found.seed, request.user_id)
                 return found
 
 

@@ -54,13 +54,13 @@ class DescriptionCache:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def of_seed(self, taste: Taste, n: int, seed: int) -> Described | None:
-        """Find what was written for this taste, count and seed."""
-        return self._find((taste, n, seed))
+    def of_seed(self, taste: Taste, n: int, seed: int, user_id: str | None = None) -> Described | None:
+        """Find what was written for this taste, count and seed; from then on it is the user's too, for `forget`."""
+        return self._find((taste, n, seed), user_id)
 
-    def latest(self, taste: Taste, n: int) -> Described | None:
-        """Find what was last written for this taste, at most ``n`` of it."""
-        found = self._find((taste, None, None))
+    def latest(self, taste: Taste, n: int, user_id: str | None = None) -> Described | None:
+        """Find what was last written for this taste, at most ``n`` of it; from then on it is the user's too."""
+        found = self._find((taste, None, None), user_id)
         return found and replace(found, descriptions=found.descriptions[:n])
 
     def keep(
@@ -85,15 +85,16 @@ class DescriptionCache:
             self._entries.popitem(last=False)
 
     def forget(self, user_id: str) -> None:
-        """Drop everything that was written for a user, from any history that the user ever had."""
+        """Drop everything of each taste that a user was answered for, from any history that the user ever had."""
         now_s = time.monotonic()
         self._forgotten_at_s = {
             each: at_s for each, at_s in self._forgotten_at_s.items() if now_s - at_s < _LONGEST_WRITING_S
         } | {user_id: now_s}
-        for key in [key for key, entry in self._entries.items() if user_id in entry.user_ids]:
+        theirs = {taste for (taste, _, _), entry in self._entries.items() if user_id in entry.user_ids}
+        for key in [key for key in self._entries if key[0] in theirs]:
             del self._entries[key]
 
-    def _find(self, key: tuple[Taste, int | None, int | None]) -> Described | None:
+    def _find(self, key: tuple[Taste, int | None, int | None], user_id: str | None) -> Described | None:
         entry = self._entries.get(key)
         if entry is None:
             return None
@@ -101,6 +102,8 @@ class DescriptionCache:
             del self._entries[key]
             return None
         self._entries.move_to_end(key)
+        if user_id is not None:
+            entry.user_ids.add(user_id)
         return entry.described
 
 

@@ -160,6 +160,24 @@ async def test_a_forgotten_user_leaves_nothing(stage: Any) -> None:
     assert sources(await describe(stage, user_id="bob", seed=7)) == {"cache"}
 
 
+@pytest.mark.parametrize("at_once", [False, True], ids=["kept", "joined"])
+async def test_what_another_user_had_written_is_forgotten_with_whoever_was_answered_with_it(
+    stage: Any, at_once: bool
+) -> None:
+    history = [Interaction("1", 5.0, 100), Interaction("5", 4.0, 200), Interaction("9", 5.0, 300)]  # ada's
+    await stage.interactions.record([("cleo", each) for each in history])
+    stage.transport.delay_s = 0.05 if at_once else 0.0
+    asked = [describe(stage, seed=7), describe(stage, user_id="cleo", seed=7)]
+    if at_once:
+        await asyncio.gather(*asked)
+    else:
+        for each in asked:
+            await each
+    assert stage.calls_of(GENERATOR.name) == 1
+    stage.live.cache.forget("cleo")
+    assert len(stage.live.cache) == 0
+
+
 async def test_what_is_being_written_for_a_forgotten_user_is_not_kept(stage: Any) -> None:
     stage.transport.delay_s = 0.05
     writing = asyncio.create_task(describe(stage, seed=7))
