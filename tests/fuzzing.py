@@ -73,7 +73,16 @@ def contradictions(url: str, folder: Path, *, cases: int, key: str | None, **mor
         [
             *(sys.executable, "-m", "schemathesis.cli", "run", str(document), "--url", url, *keyed),
             *("--checks", "all", "--max-examples", str(cases), "--seed", "1", "--no-color"),
-            *("--generation-database", "none", "--suppress-health-check", "all", "--request-timeout", "30"),
+            *(
+                "--generation-database",
+                "none",
+                "--suppress-health-check",
+                "all",
+                "--request-timeout",
+                "60",
+                "--max-response-time",
+                "60",
+            ),
         ],
         cwd=folder,
         capture_output=True,

@@ -19,7 +19,7 @@ from longtail_bento.processes import ServiceProcess
 from longtail_bento.settings import ServiceSettings
 from longtail_bento.triton.launcher import TritonServer
 from longtail_client import AsyncRecommender
-from longtail_client.release import RELEASE_FILE, prompt_sha256, read_release
+from longtail_client.release import RELEASE_FILE, prompt_sha256, read_release, sealed
 from longtail_client.release_state import ReleaseState, changing_state, write_state
 
 CANCELLED_WITHIN_S = 1.0
@@ -56,7 +56,8 @@ def wordy(
     shutil.copy(settings.var / "longtail.db", var)
     release = read_release(settings.var, "demo-1")
     prompt = release.prompt.model_copy(update={"max_tokens": 256, "stop": (), "temperature": 5.0, "top_p": 1.0})
-    rambling = release.model_copy(update={"name": "wordy", "prompt": prompt, "prompt_sha256": prompt_sha256(prompt)})
+    changes = {"name": "wordy", "prompt": prompt, "prompt_sha256": prompt_sha256(prompt)}
+    rambling = sealed(release.model_copy(update=changes))
     (var / "releases" / "wordy").mkdir(parents=True)
     (var / "releases" / "wordy" / RELEASE_FILE).write_text(rambling.model_dump_json())
     with changing_state(var):

@@ -43,8 +43,6 @@ ROLLED_BACK_WITHIN_S = 3.0
 N_ITEMS = 160
 PERCENT = 10.0
 CANARY_USERS = [str(user) for user in range(1, 944) if in_share(f"user {user}", "new", PERCENT)]
-USERS = [*CANARY_USERS[:4], *(str(user) for user in range(1, 60) if str(user) not in CANARY_USERS)][:40]
-"""Of the demo's users, as many on canary as there are in a crowd."""
 OLD, NEW, BROKEN = "2", "3", "4"
 """Versions of the encoder: int8, float32, and one whose graph is none. Both that work compute the same in any batch."""
 
@@ -60,6 +58,7 @@ class House:
 
     settings: ServiceSettings
     service: ServiceProcess
+    users: list[str]
     catalogues: dict[str, tuple[dict[str, int], np.ndarray[Any, Any]]] = field(default_factory=dict)
 
     def run(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -98,7 +97,7 @@ def few_films(built: Path, folder: Path, skip: int) -> tuple[Path, Path]:
     """Write some of the demo's films, and what users did with them, as anybody's data."""
     demo = built / "var" / "catalogues" / "demo"
     items = pyarrow.parquet.read_table(demo / "items.parquet", columns=["item_id", "title", "text"])
-    items = items.slice(skip, N_ITEMS)
+    items = items.take(list(range(skip, len(items), 9))[:N_ITEMS])
     done = pyarrow.parquet.read_table(demo / "interactions.parquet")
     done = done.filter(pyarrow.compute.is_in(done["item_id"], value_set=items["item_id"]))
     folder.mkdir()
@@ -149,22 +148,30 @@ def house(
         settings.model_dump() | module_ports | update | {"triton_grpc": f"127.0.0.1:{module_ports['triton_grpc_port']}"}
     )
     with TritonServer(apart) as triton:
-        publish_release(folder, built, "old", OLD, triton.url, skip=600)
+        publish_release(folder, built, "old", OLD, triton.url, skip=0)
         publish_encoder(models, NEW, built / "model_repository" / TEXT_ENCODER.name / "1" / "model.onnx", "fp32")
         parameters = {f"longtail.{NEW}.precision": "fp32"}
         asyncio.run(serve(triton, [OLD, NEW], parameters))
-        publish_release(folder, built, "new", NEW, triton.url, skip=640)
+        publish_release(folder, built, "new", NEW, triton.url, skip=180)
         asyncio.run(serve(triton, [OLD], {f"longtail.{NEW}.precision": ""}))
         service = ServiceProcess(apart)
         service.start()
         service.wait_for("/readyz")
-        found = House(apart, service)
+        found = House(apart, service, crowd(folder))
         for name in ("old", "new"):
             there = folder / "var" / "catalogues" / name
             ids = pyarrow.parquet.read_table(there / "items.parquet", columns=["item_id"])["item_id"].to_pylist()
             found.catalogues[name] = {item_id: row for row, item_id in enumerate(ids)}, np.load(there / "vectors.npy")
         yield found
         service.stop()
+
+
+def crowd(folder: Path) -> list[str]:
+    """Choose forty users who know films of both catalogues, as many of them on canary as there are in a crowd."""
+    tables = (pyarrow.parquet.read_table(folder / f"films-{name}" / "interactions.parquet") for name in ("old", "new"))
+    known = set.intersection(*(set(table["user_id"].to_pylist()) for table in tables))
+    others = sorted(known - set(CANARY_USERS), key=int)
+    return [*sorted(known & set(CANARY_USERS), key=int)[:4], *others[:36]]
 
 
 async def serve(triton: TritonServer, versions: list[str], parameters: dict[str, str]) -> None:
@@ -213,10 +220,14 @@ async def steady_load(house: House) -> AsyncIterator[Load]:
 
     async def caller(number: int) -> None:
         async with httpx.AsyncClient(base_url=house.service.url, timeout=60.0) as client:
-            turn = number * len(USERS) // 4
+            turn = number * len(house.users) // 4
             while not over.is_set():
                 turn += 1
-                body: dict[str, Any] = {"user_id": USERS[turn % len(USERS)], "explain": True, "deadline_ms": 60_000}
+                body: dict[str, Any] = {
+                    "user_id": house.users[turn % len(house.users)],
+                    "explain": True,
+                    "deadline_ms": 60_000,
+                }
                 body |= {"descriptions": 3} if number == 0 else {"given_descriptions": [WISHES[turn % len(WISHES)]]}
                 asked_s = time.monotonic()
                 answer = await call(client, "/recommend", body)
@@ -281,7 +292,7 @@ async def test_a_release_is_tried_promoted_and_rolled_back_under_load(house: Hou
 
         await house.done("release", "canary", "new", "--percent", str(PERCENT))
         await until(house, lambda seen: seen["new"]["place"] == "canary")
-        during = await load.more(2 * len(USERS))
+        during = await load.more(2 * len(house.users))
         served_by: dict[str, set[str]] = {}
         for _, body, answer in during:
             served_by.setdefault(body["user_id"], set()).add(answer["release"])
