@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field
 from functools import cache
-from types import NoneType, UnionType
-from typing import Any, ClassVar, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, TypeVar, get_args
+
+from pydantic import TypeAdapter, ValidationError
 
 from longtail_client.errors import LongtailError
 
@@ -277,36 +278,19 @@ def record_of(kind: type[T], document: Mapping[str, Any]) -> T:
         LongtailError: A field is missing, or is not what it should be.
     """
     try:
-        hints = _hints_of(kind)
-        return kind(**{name: _value(hints[name], document[name]) for name in hints if document.get(name) is not None})
-    except (TypeError, ValueError, AttributeError) as error:
+        record: T = _adapter(kind).validate_python(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
         raise LongtailError(
-            f"expected an answer that makes a {kind.__name__}, got one that does not: {error}"
+            f"expected an answer that makes a {kind.__name__}, got one that does not: {place}: {first['msg']}"
         ) from error
+    return record
 
 
 def document_of_record(record: Any) -> Any:
     """Write a record as the JSON that it was made from; what is None is left out."""
-    if is_dataclass(record):
-        parts = {each.name: getattr(record, each.name) for each in fields(record)}
-        return {name: document_of_record(part) for name, part in parts.items() if part is not None}
-    if isinstance(record, tuple):
-        return [document_of_record(each) for each in record]
-    return record
+    return _adapter(type(record)).dump_python(record, mode="json", exclude_none=True)
 
 
-def _hints(kind: Any) -> dict[str, Any]:
-    hints = get_type_hints(kind)
-    return {each.name: hints[each.name] for each in fields(kind)}
-
-
-_hints_of: Callable[[Any], dict[str, Any]] = cache(_hints)
-
-
-def _value(hint: Any, value: Any) -> Any:
-    if get_origin(hint) in (Union, UnionType):
-        (hint,) = (each for each in get_args(hint) if each is not NoneType)
-    if get_origin(hint) is tuple:
-        part = get_args(hint)[0]
-        return tuple(value) if part in (str, float) else tuple(_value(part, each) for each in value)
-    return record_of(hint, value) if isinstance(hint, type) and is_dataclass(hint) else value
+_adapter: Callable[[Any], TypeAdapter[Any]] = cache(TypeAdapter)
