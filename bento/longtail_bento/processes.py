@@ -24,6 +24,9 @@ from longtail_bento.triton.watchdog import Watchdog
 from longtail_client.contract import TEXT_ENCODER
 from longtail_client.errors import OperatorError
 
+_STARTUP_FAILED = b"Application startup failed"
+"""What uvicorn logs when a worker raises before it serves."""
+
 
 class ServiceDied(OperatorError):
     """The service ended, or was not ready in time."""
@@ -92,12 +95,14 @@ class ServiceProcess:
         """Wait until a path answers 200.
 
         Raises:
-            ServiceDied: The process ended, or the time ran out.
+            ServiceDied: The process ended, could not start what it serves, or the time ran out.
         """
         deadline_s = time.monotonic() + self.settings.start_timeout_s
         while True:
             if self.pid is None:
                 raise ServiceDied(f"the service ended; its log {self.log_path} ends in\n{self._log_tail()}")
+            if _STARTUP_FAILED in self.log_path.read_bytes():  # BentoML would start its worker over and over
+                raise ServiceDied(f"the service could not start; its log {self.log_path} ends in\n{self._log_tail()}")
             try:
                 if httpx.get(self.url + path, timeout=15.0).status_code == 200:
                     return

@@ -114,3 +114,12 @@ def test_a_service_that_others_could_reach_does_not_start_without_keys(
 ) -> None:
     with pytest.raises(ServiceDied, match="LONGTAIL_API_KEYS"):
         ServiceProcess(make_settings(host="0.0.0.0", api_keys=None)).start()
+
+
+def test_a_release_that_cannot_be_loaded_is_said_at_once_and_not_waited_for(
+    house: Path, make_settings: Callable[..., ServiceSettings]
+) -> None:
+    path = house / "var" / "releases" / "first" / "release.json"
+    path.write_text(path.read_text().replace("first", "other"))
+    with pytest.raises(ServiceDied, match=r"(?s)the service could not start.*release\.json"):
+        ServiceProcess(make_settings()).start()
