@@ -9,9 +9,11 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import pyarrow as pa
 import pytest
 import uvicorn
+from tests.waiting import until
 
 from longtail_bento.answering import Answering
 from longtail_bento.domain import Interaction
@@ -226,15 +228,28 @@ class Doors:
 
 
 @pytest.fixture
-async def doors(stage: Stage) -> AsyncIterator[Doors]:
-    """Both doors, open on loopback over the tiny deployment."""
+async def answering(stage: Stage) -> AsyncIterator[Answering]:
+    """What both doors answer from, its live release compared."""
     releases = ReleaseSet(stage.settings, stage.transport)
     await releases.start()
-    for _ in range(3000):
-        if releases.live.is_sound:
-            break
-        await asyncio.sleep(0.01)
-    answering = Answering(releases, stage.interactions, Trials(stage.settings, releases, stage.interactions))
+    await until(lambda: releases.live.is_sound)
+    yield Answering(releases, stage.interactions, Trials(stage.settings, releases, stage.interactions))
+    await releases.stop()
+
+
+@pytest.fixture
+async def client(stage: Stage, answering: Answering) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the HTTP door, in this process."""
+    door = HttpDoor(stage.settings)
+    door.open(answering)
+    transport = httpx.ASGITransport(app=door.app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://longtail") as opened:
+        yield opened
+
+
+@pytest.fixture
+async def doors(stage: Stage, answering: Answering) -> AsyncIterator[Doors]:
+    """Both doors, open on loopback over the tiny deployment."""
 
     async def ready() -> bool:
         return not stage.transport.down
@@ -245,16 +260,12 @@ async def doors(stage: Stage) -> AsyncIterator[Doors]:
     http_door.open(answering)
     server = uvicorn.Server(uvicorn.Config(http_door.app, host="127.0.0.1", port=0, lifespan="off", log_config=None))
     serving = asyncio.create_task(server.serve())
-    for _ in range(3000):
-        if server.started:
-            break
-        await asyncio.sleep(0.01)
+    await until(lambda: server.started)
     http_port = server.servers[0].sockets[0].getsockname()[1]
     yield Doors(f"http://127.0.0.1:{http_port}", f"grpc://127.0.0.1:{grpc_port}")
     server.should_exit = True
     await serving
     await grpc_door.stop(grace_s=1.0)
-    await releases.stop()
 
 
 def as_json(document: object) -> bytes:

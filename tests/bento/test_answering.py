@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
+from tests.waiting import until
 
 from longtail_bento.answering import Answering, sticky_of
 from longtail_bento.clock import Clock
@@ -66,14 +66,6 @@ def move(answering: Answering, two_releases: Path) -> Callable[..., object]:
         await until(lambda: answering.releases.state.revision == after.revision)
 
     return change
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    for _ in range(3000):
-        if condition():
-            return
-        await asyncio.sleep(0.01)
-    pytest.fail("what was waited for did not happen within 30 s")
 
 
 async def recommend(answering: Answering, **fields: object) -> RecommendResponse:

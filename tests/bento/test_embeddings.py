@@ -2,37 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
 
-from longtail_bento.answering import Answering
-from longtail_bento.http_app import HttpDoor
-from longtail_bento.release_set import ReleaseSet
-from longtail_bento.trials import Trials
-
 TEXTS = ["a quiet drama", "space", "a quiet drama"]
-
-
-@pytest.fixture
-async def client(stage: Any) -> AsyncIterator[httpx.AsyncClient]:
-    door = HttpDoor(stage.settings)
-    releases = ReleaseSet(stage.settings, stage.transport)
-    await releases.start()
-    for _ in range(3000):
-        if releases.live.is_sound:
-            break
-        await asyncio.sleep(0.01)
-    door.open(Answering(releases, stage.interactions, Trials(stage.settings, releases, stage.interactions)))
-    asgi = httpx.ASGITransport(app=door.app, raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=asgi, base_url="http://longtail") as opened:
-        yield opened
-    await releases.stop()
 
 
 async def embedded(client: httpx.AsyncClient, **fields: Any) -> dict[str, Any]:

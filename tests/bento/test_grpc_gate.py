@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
 import pytest
 from pydantic import SecretStr
+from tests.waiting import until
 
 from longtail_bento.answering import Answering
 from longtail_bento.grpc_server import GrpcDoor
@@ -22,14 +23,6 @@ from longtail_client.v1 import recommend_pb2 as pb
 from longtail_client.v1 import recommend_pb2_grpc
 
 KEY, NEXT_KEY = "0123456789abcdef", "fedcba9876543210"
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    for _ in range(3000):
-        if condition():
-            return
-        await asyncio.sleep(0.01)
-    pytest.fail("what was waited for did not happen within 30 s")
 
 
 @pytest.fixture

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,11 +12,10 @@ import pytest
 from google.rpc import error_details_pb2, status_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from tests.waiting import until
 
 from longtail_bento.answering import Answering
 from longtail_bento.grpc_server import SERVICE, GrpcDoor
-from longtail_bento.release_set import ReleaseSet
-from longtail_bento.trials import Trials
 from longtail_client.errors import OperatorError
 from longtail_client.mirror import document_of
 from longtail_client.v1 import recommend_pb2 as pb
@@ -37,30 +35,17 @@ class Door:
 
 
 @pytest.fixture
-async def door(stage: Any) -> AsyncIterator[Door]:
-    releases = ReleaseSet(stage.settings, stage.transport)
-    await releases.start()
-    await until(lambda: releases.live.is_sound)
+async def door(stage: Any, answering: Answering) -> AsyncIterator[Door]:
     served = GrpcDoor(stage.settings.model_copy(update={"grpc_port": 0}))
 
     async def ready() -> bool:
         return opened.ready
 
-    answering = Answering(releases, stage.interactions, Trials(stage.settings, releases, stage.interactions))
     port = await served.start(answering, ready)
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
         opened = Door(channel, recommend_pb2_grpc.RecommenderStub(channel), port)
         yield opened
     await served.stop(grace_s=1.0)
-    await releases.stop()
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    for _ in range(3000):
-        if condition():
-            return
-        await asyncio.sleep(0.01)
-    pytest.fail("what was waited for did not happen within 30 s")
 
 
 async def refused(call: Any, code: grpc.StatusCode) -> Any:

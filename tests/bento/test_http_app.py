@@ -2,44 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
 
-from longtail_bento.answering import Answering
 from longtail_bento.http_app import HttpDoor
-from longtail_bento.release_set import ReleaseSet
-from longtail_bento.trials import Trials
 
 PROBLEM_KEYS = {"type", "title", "status", "detail", "request_id"}
 GOOD = {"user_id": "ada", "k": 3}
-
-
-@pytest.fixture
-async def client(stage: Any) -> AsyncIterator[httpx.AsyncClient]:
-    door = HttpDoor(stage.settings)
-    releases = ReleaseSet(stage.settings, stage.transport)
-    await releases.start()
-    await until(lambda: releases.live.is_sound)
-    door.open(Answering(releases, stage.interactions, Trials(stage.settings, releases, stage.interactions)))
-    transport = httpx.ASGITransport(app=door.app, raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://longtail") as opened:
-        yield opened
-    await releases.stop()
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    for _ in range(3000):
-        if condition():
-            return
-        await asyncio.sleep(0.01)
-    pytest.fail("what was waited for did not happen within 30 s")
 
 
 async def post_bytes(client: httpx.AsyncClient, path: str, body: bytes) -> httpx.Response:

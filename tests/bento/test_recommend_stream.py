@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -12,32 +10,8 @@ import pytest
 
 from longtail_bento.answering import Answering
 from longtail_bento.clock import Clock
-from longtail_bento.http_app import HttpDoor
-from longtail_bento.release_set import ReleaseSet
-from longtail_bento.trials import Trials
 from longtail_bento.wire import DoneEvent, ErrorEvent, ItemsEvent, RecommendRequest, StreamEvent, TokenEvent
 from longtail_client.errors import UnknownUser
-
-
-@pytest.fixture
-async def answering(stage: Any) -> AsyncIterator[Answering]:
-    releases = ReleaseSet(stage.settings, stage.transport)
-    await releases.start()
-    for _ in range(3000):
-        if releases.live.is_sound:
-            break
-        await asyncio.sleep(0.01)
-    yield Answering(releases, stage.interactions, Trials(stage.settings, releases, stage.interactions))
-    await releases.stop()
-
-
-@pytest.fixture
-async def client(stage: Any, answering: Answering) -> AsyncIterator[httpx.AsyncClient]:
-    door = HttpDoor(stage.settings)
-    door.open(answering)
-    transport = httpx.ASGITransport(app=door.app, raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://longtail") as opened:
-        yield opened
 
 
 def stream(answering: Answering, **fields: Any) -> Any:

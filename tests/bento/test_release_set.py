@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
+from tests.waiting import until
 
 from longtail_bento.release_set import ReleaseSet, in_share
 from longtail_bento.settings import ServiceSettings
@@ -49,14 +50,6 @@ def move(two_releases: Path) -> Move:
             write_state(two_releases / "var", transition(state))
 
     return change
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    for _ in range(3000):
-        if condition():
-            return
-        await asyncio.sleep(0.01)
-    pytest.fail("what was waited for did not happen within 30 s")
 
 
 async def test_a_release_is_staged_promoted_and_rolled_back(
