@@ -17,8 +17,9 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from longtail_client.calls import Kind
 from longtail_client.cli import Json, ReleaseName, Repository, Url, Var, emit, group
-from longtail_client.errors import DataInvalid, DeadlineExceeded, OperatorError, Unavailable
+from longtail_client.errors import DeadlineExceeded, OperatorError, Unavailable
 from longtail_client.room import room_for
 
 _console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
@@ -126,21 +127,18 @@ def probe(
 def load_interactions(
     path: Annotated[Path, typer.Argument(help="Parquet: user_id, item_id, weight, timestamp, as a catalogue has it.")],
     *,
-    kind: Annotated[str, typer.Option(help="What they are: view, rating, like, dislike or purchase.")] = "rating",
+    kind: Annotated[Kind, typer.Option(help="What they are.")] = "rating",
     as_json: Json = False,
 ) -> None:
     """Store interactions; those that are stored already are left as they are.
 
     Example: longtail interactions load var/catalogues/demo/interactions.parquet
     """
-    from longtail_bento.domain import KINDS, Interaction
+    from longtail_bento.domain import Interaction
     from longtail_bento.interaction_table import read_interactions
     from longtail_bento.interactions import Interactions
     from longtail_bento.settings import ServiceSettings
 
-    known = next((each for each in KINDS if each == kind), None)
-    if known is None:
-        raise DataInvalid(f"--kind: expected one of {', '.join(KINDS)}, got '{kind}'")
     table = read_interactions(path)
     url = ServiceSettings().interactions_url
 
@@ -150,7 +148,7 @@ def load_interactions(
             await store.prepare()
             columns = (table[name].to_pylist() for name in ("user_id", "item_id", "weight", "timestamp"))
             return await store.record(
-                (user_id, Interaction(item_id, weight, timestamp, known))
+                (user_id, Interaction(item_id, weight, timestamp, kind))
                 for user_id, item_id, weight, timestamp in zip(*columns, strict=True)
             )
         finally:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from longtail_client.calls import Kind
 from longtail_client.contract import Matrix, Vector
 
 Rows = npt.NDArray[np.int64]
@@ -21,11 +22,6 @@ Counts = npt.NDArray[np.int64]
 
 QuerySource = Literal["description", "steer", "interest", "aversion"]
 DescriptionSource = Literal["generator", "given", "cache", "attributes"]
-
-Kind = Literal["view", "rating", "like", "dislike", "purchase"]
-"""What a user did with an item."""
-
-KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 @dataclass(frozen=True, slots=True)

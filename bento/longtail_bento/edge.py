@@ -9,7 +9,6 @@ import asyncio
 import json
 import logging
 import math
-import re
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
@@ -19,8 +18,9 @@ from typing import Any
 
 from longtail_bento import access_log, metrics
 from longtail_bento.gate import Gate
-from longtail_bento.http_paths import METHODS, path_of
+from longtail_bento.http_paths import KNOWN_METHODS, METHODS, path_of
 from longtail_bento.problem import as_openai_expects, problem_of, unknown_problem
+from longtail_client.calls import REQUEST_ID
 from longtail_client.errors import LongtailError, RequestTooLarge, Unauthenticated, Unavailable, UnsupportedMediaType
 
 Scope = dict[str, Any]
@@ -31,7 +31,6 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _log = logging.getLogger("longtail")
 
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _DRAINED_BYTES = 64 * 1024 * 1024
 _DOCUMENTATION = "/docs.json"
 """The one path that needs no key, so that whoever has none learns how to show one."""
@@ -39,7 +38,6 @@ _DOCUMENTATION = "/docs.json"
 _METRICS = "/metrics"
 """The one path that is answered however many requests are: it tells how many they are."""
 
-_KNOWN_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _CALLER_LEFT = 499
 """Counted for a request whose caller went away; no such status is ever sent. The number is nginx's."""
 
@@ -106,7 +104,7 @@ class Edge:
             metrics.REQUEST_SECONDS.labels(path or "other").observe(duration_s)
             access_log.write(
                 door="http",
-                method=scope["method"] if scope["method"] in _KNOWN_METHODS else "other",
+                method=scope["method"] if scope["method"] in KNOWN_METHODS else "other",
                 path=path or "other",
                 status=status,
                 request_id=request_id,
@@ -163,7 +161,7 @@ class Edge:
 
 def accepted_request_id(given: str) -> str:
     """Take a caller's id of a request, or make one where that is missing or malformed."""
-    return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+    return given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
 
 
 async def _run(app: App, scope: Scope, receive: Receive, send: Send) -> None:

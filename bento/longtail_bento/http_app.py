@@ -22,7 +22,7 @@ from longtail_bento.clock import Clock
 from longtail_bento.edge import Edge, headers_of, request_id_var, written_for
 from longtail_bento.embeddings_wire import EmbeddingsRequest, EmbeddingsResponse
 from longtail_bento.gate import Gate
-from longtail_bento.http_paths import METHODS, path_of
+from longtail_bento.http_paths import KNOWN_METHODS, METHODS, path_of
 from longtail_bento.interaction_wire import (
     MAX_INTERACTIONS,
     DeleteRequest,
@@ -73,7 +73,6 @@ _EVENT_STREAM: dict[int | str, dict[str, Any]] = {
         },
     }
 }
-_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"model": Problem, "description": meaning}
     for status, meaning in (
@@ -234,7 +233,7 @@ class HttpDoor:
         async def counted() -> Response:
             return Response(await asyncio.to_thread(metrics.exposition), media_type=CONTENT_TYPE_LATEST)
 
-        @self.app.api_route("/{path:path}", methods=_METHODS, include_in_schema=False)
+        @self.app.api_route("/{path:path}", methods=list(KNOWN_METHODS), include_in_schema=False)
         async def elsewhere(path: str) -> None:
             """Answer in our own words what BentoML would answer in its own."""
             known = path_of(f"/{path}")

@@ -19,6 +19,9 @@ METHODS: Mapping[str, tuple[str, ...]] = {
 }
 """The API, by path."""
 
+KNOWN_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+"""What HTTP has beside; a request with one of these gets an answer of ours."""
+
 
 def path_of(path: str) -> str | None:
     """Say which path of the API a request goes to; the user's id is not in the answer.

@@ -8,8 +8,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationInfo, field_validator
 
-from longtail_bento.domain import Interaction, Kind
+from longtail_bento.domain import Interaction
 from longtail_bento.json_exact import WHOLE
+from longtail_client.calls import Kind
 
 MAX_INTERACTIONS = 10_000
 """Interactions in one request, and in one page."""

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 from longtail_bento.domain import Interaction
 from longtail_bento.flow.filtering import MAX_CONDITIONS, MAX_DEPTH, check_filter
 from longtail_bento.json_exact import NOT_BLANK, WHOLE
+from longtail_client.calls import Priority
 from longtail_client.release_report import ReleaseReport
 
 _Id = Annotated[str, StringConstraints(min_length=1, max_length=200)]
@@ -81,7 +82,7 @@ class DescribeRequest(_Request):
     deadline_ms: Annotated[int, Field(ge=1, le=60_000), WHOLE] | None = Field(
         default=None, description="Milliseconds that the answer may take."
     )
-    priority: Literal["interactive", "bulk"] = Field(
+    priority: Priority = Field(
         default="interactive",
         description="Whether somebody waits for the answer. Bulk requests stand behind interactive ones in Triton's "
         "queues, and few of them have the generator write at a time.",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, NotRequired, Required, TypedDict, TypeVar
+from typing import Any, Generic, Literal, NotRequired, ParamSpec, Required, TypedDict, TypeVar
 
 from longtail_client.answers import (
     EVENTS,
@@ -23,6 +24,7 @@ from longtail_client.answers import (
 )
 from longtail_client.errors import InvalidRequest
 
+P = ParamSpec("P")
 T_co = TypeVar("T_co", covariant=True)
 
 
@@ -34,12 +36,16 @@ class HistoryItem(TypedDict):
     timestamp: NotRequired[int]
 
 
+Kind = Literal["view", "rating", "like", "dislike", "purchase"]
+"""What a user did with an item."""
+
+
 class Interaction(TypedDict):
     """One thing that a user did; only a rating has a weight, and without a timestamp it was now."""
 
     user_id: Required[str]
     item_id: Required[str]
-    kind: Required[Literal["view", "rating", "like", "dislike", "purchase"]]
+    kind: Required[Kind]
     weight: NotRequired[float]
     timestamp: NotRequired[int]
 
@@ -48,7 +54,8 @@ Priority = Literal["interactive", "bulk"]
 """Whether somebody waits for the answer; bulk stands behind."""
 
 _OF_USER = "/users/{user_id}/interactions"
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+"""An id of a request that the service takes from its caller."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +84,7 @@ class Call(Generic[T_co]):
     request_id: str | None = None
 
     def __post_init__(self) -> None:
-        if self.request_id is not None and not _REQUEST_ID.fullmatch(self.request_id):
+        if self.request_id is not None and not REQUEST_ID.fullmatch(self.request_id):
             raise InvalidRequest(
                 "request_id: expected 1 to 128 letters, digits, and . _ : -, got something else", field="request_id"
             )
@@ -97,7 +104,7 @@ def recommend(
     seed: int | None = None,
     given_descriptions: Sequence[str] | None = None,
     filter: Mapping[str, Any] | None = None,
-    priority: str | None = None,
+    priority: Priority | None = None,
     deadline_ms: int | None = None,
     release: str | None = None,
     request_id: str | None = None,
@@ -131,31 +138,31 @@ def recommend(
     return _posted("Recommend", "/recommend", fields, lambda document: record_of(RecommendAnswer, document))
 
 
-def recommend_stream(
-    *,
-    user_id: str | None = None,
-    history: Sequence[HistoryItem] | None = None,
-    k: int | None = None,
-    descriptions: int | None = None,
-    steer: Sequence[str] | None = None,
-    tail_only: bool | None = None,
-    adventurousness: float | None = None,
-    diversity: float | None = None,
-    explain: bool | None = None,
-    seed: int | None = None,
-    given_descriptions: Sequence[str] | None = None,
-    filter: Mapping[str, Any] | None = None,
-    priority: str | None = None,
-    deadline_ms: int | None = None,
-    release: str | None = None,
-    request_id: str | None = None,
-) -> Call[StreamEvent]:
+def _told_as_it_happens(make: Callable[P, Call[RecommendAnswer]]) -> Callable[P, Call[StreamEvent]]:
     """Recommend as `recommend` does, told as it happens: the release, tokens, the items, done.
 
     Leaving the iterator ends the work in the service. Errors are those of `recommend`, raised while iterating.
     """
-    fields = dict(locals())
-    return _posted("RecommendStream", "/recommend/stream", fields, _event)
+
+    def recommend_stream(*args: P.args, **kwargs: P.kwargs) -> Call[StreamEvent]:
+        whole = make(*args, **kwargs)
+        return Call(
+            "RecommendStream",
+            "POST",
+            "/recommend/stream",
+            whole.document,
+            _event,
+            deadline_ms=whole.deadline_ms,
+            request_id=whole.request_id,
+        )
+
+    recommend_stream.__doc__ = _told_as_it_happens.__doc__
+    signature = inspect.signature(make).replace(return_annotation="Call[StreamEvent]")
+    recommend_stream.__signature__ = signature  # type: ignore[attr-defined]
+    return recommend_stream
+
+
+recommend_stream = _told_as_it_happens(recommend)
 
 
 def describe(
@@ -165,7 +172,7 @@ def describe(
     descriptions: int | None = None,
     steer: Sequence[str] | None = None,
     seed: int | None = None,
-    priority: str | None = None,
+    priority: Priority | None = None,
     deadline_ms: int | None = None,
     release: str | None = None,
     request_id: str | None = None,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
@@ -10,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from longtail_client.answers import StoredInteraction, document_of_record
+from longtail_client.calls import Kind
 from longtail_client.cli import ApiKey, Json, Url, emit, group
 from longtail_client.errors import InvalidRequest
 from longtail_client.recommender import Recommender
@@ -19,16 +19,6 @@ _PAGE = 10_000
 UserId = Annotated[str, typer.Argument(help="The user.", show_default=False)]
 
 _console = Console(highlight=False, markup=False, soft_wrap=True)
-
-
-class Kind(StrEnum):
-    """What a user did with an item."""
-
-    view = "view"
-    rating = "rating"
-    like = "like"
-    dislike = "dislike"
-    purchase = "purchase"
 
 
 def register(app: typer.Typer) -> None:
@@ -43,7 +33,7 @@ def record(
     user_id: UserId,
     item: Annotated[list[str], typer.Argument(help="The items, one or more.", show_default=False)],
     *,
-    kind: Annotated[Kind, typer.Option(help="What the user did with them.")] = Kind.like,
+    kind: Annotated[Kind, typer.Option(help="What the user did with them.")] = "like",
     weight: Annotated[float | None, typer.Option(help="The rating, on any scale; of --kind rating alone.")] = None,
     timestamp: Annotated[int | None, typer.Option(help="When, in seconds since 1970; now if not given.")] = None,
     url: Url = "http://127.0.0.1:3000",
@@ -55,7 +45,7 @@ def record(
     Example: longtail interactions record ada 56 100 --kind like
     """
     more = {name: value for name, value in (("weight", weight), ("timestamp", timestamp)) if value is not None}
-    done: Any = [{"user_id": user_id, "item_id": item_id, "kind": kind.value, **more} for item_id in item]
+    done: Any = [{"user_id": user_id, "item_id": item_id, "kind": kind, **more} for item_id in item]
     with Recommender(url, api_key, max_tries=1) as longtail:
         answer = longtail.record_interactions(interactions=done)
     if as_json:

@@ -23,6 +23,7 @@ from longtail_client.answers import (
     TokenEvent,
     document_of_record,
 )
+from longtail_client.calls import Priority
 from longtail_client.cli import ApiKey, Json, Url, emit
 from longtail_client.completion import release_names
 from longtail_client.errors import InvalidRequest, Unavailable
@@ -65,7 +66,7 @@ def recommend(
     seed: Annotated[int | None, typer.Option(help="Start of the generator's random numbers.")] = None,
     deadline_ms: Annotated[int | None, typer.Option(help="Milliseconds that the answer may take.")] = None,
     priority: Annotated[
-        str | None, typer.Option(help="interactive, or bulk, which stands behind; nobody waits for it.")
+        Priority | None, typer.Option(help="bulk stands behind interactive; nobody waits for it.")
     ] = None,
     release: Annotated[
         str | None,

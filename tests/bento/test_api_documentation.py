@@ -12,7 +12,6 @@ import pytest
 from pydantic import BaseModel, SecretStr
 from tests.documented import ROOT, check_output, examples_of
 
-from longtail_bento.domain import KINDS
 from longtail_bento.embeddings_wire import EmbeddingsRequest
 from longtail_bento.flow.history import STRENGTHS
 from longtail_bento.gate import Gate
@@ -22,6 +21,7 @@ from longtail_bento.settings import ServiceSettings
 from longtail_bento.status import TABLE
 from longtail_bento.wire import DescribeRequest, EncodeRequest, RecommendRequest, SearchRequest, StreamEvent
 from longtail_client import Recommender, errors
+from longtail_client.calls import Kind
 from longtail_client.problem import type_of
 from longtail_client.v1 import recommend_pb2 as pb
 
@@ -87,7 +87,7 @@ def test_the_defaults_are_those_of_the_service() -> None:
 
 def test_every_kind_says_what_it_says_for_its_item() -> None:
     told = {row[0].strip("`"): row[1] for row in ROWS if len(row) == 2}
-    assert set(KINDS) <= set(told)
+    assert set(get_args(Kind)) <= set(told)
     assert {kind: float(told[kind]) for kind in STRENGTHS} == dict(STRENGTHS)
 
 

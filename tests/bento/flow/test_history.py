@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from longtail_bento.domain import KINDS, History, Interaction
+from longtail_bento.domain import History, Interaction
 from longtail_bento.flow.history import HALF_LIFE_ITEMS, MAX_ITEMS, tidy_history
+from longtail_client.calls import Kind
 
 ROW_OF = {"a": 4, "b": 0, "c": 2}
 
@@ -120,7 +121,7 @@ def test_words_outweigh_deeds_and_the_last_word_counts(kinds: tuple[Any, ...], c
             st.sampled_from(["a", "b", "c", "gone"]),
             st.floats(-1e6, 1e6, allow_nan=False),
             st.integers(0, 5),
-            st.sampled_from(KINDS),
+            st.sampled_from(get_args(Kind)),
         )
     )
 )
