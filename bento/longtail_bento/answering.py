@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from longtail_bento import metrics, pipeline
 from longtail_bento.clock import Clock
+from longtail_bento.description_cache import digest_of_user
 from longtail_bento.embeddings_wire import LIVE, EmbeddingsRequest, EmbeddingsResponse
 from longtail_bento.interaction_wire import (
     DeleteRequest,
@@ -206,12 +207,14 @@ class Answering:
     async def delete_interactions(self, request: DeleteRequest) -> DeleteResponse:
         """Delete a user's interactions, and the descriptions kept for them; it is no error that there are none.
 
+        Other processes forget within seconds; see `Forgetting`.
+
         Raises:
             DatabaseUnavailable: The database does not answer.
         """
         deleted = await self.interactions.delete_user(request.user_id)
         for release in self.releases.loaded.values():
-            release.cache.forget(request.user_id)
+            release.cache.forget([digest_of_user(request.user_id)])
         return DeleteResponse(deleted=deleted)
 
     async def _answer(

@@ -6,7 +6,7 @@ import hashlib
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from longtail_bento.domain import Described, Description, History
@@ -24,6 +24,11 @@ def taste_of(history: History, steer: Sequence[str]) -> Taste:
     return digest.hexdigest()
 
 
+def digest_of_user(user_id: str) -> str:
+    """Name a user to whoever must forget what was kept for them, without keeping the id itself."""
+    return hashlib.sha256(user_id.encode("utf-8", "surrogatepass")).hexdigest()
+
+
 _LONGEST_WRITING_S = 120.0
 
 
@@ -31,7 +36,7 @@ _LONGEST_WRITING_S = 120.0
 class _Entry:
     described: Described
     kept_at_s: float
-    user_ids: set[str]
+    users: set[str]
 
 
 class DescriptionCache:
@@ -75,22 +80,28 @@ class DescriptionCache:
             user_id: Whom `forget` forgets them for.
             begun_at_s: When they were begun, by ``time.monotonic``; a user who was forgotten since stays forgotten.
         """
-        if user_id is not None and self._forgotten_at_s.get(user_id, -math.inf) >= begun_at_s:
+        theirs = {digest_of_user(user_id)} if user_id is not None else set()
+        if any(self._forgotten_at_s.get(user, -math.inf) >= begun_at_s for user in theirs):
             return
         for key in ((taste, n, described.seed), (taste, None, None)):
             known = self._entries.pop(key, None)
-            users = (known.user_ids if known is not None else set()) | ({user_id} if user_id is not None else set())
-            self._entries[key] = _Entry(_remembered(described), time.monotonic(), users)
+            users = known.users if known is not None else set()
+            self._entries[key] = _Entry(_remembered(described), time.monotonic(), users | theirs)
         while len(self._entries) > self._capacity:
             self._entries.popitem(last=False)
 
-    def forget(self, user_id: str) -> None:
-        """Drop everything of each taste that a user was answered for, from any history that the user ever had."""
+    def forget(self, users: Iterable[str]) -> None:
+        """Drop everything of each taste that a user was answered for, from any history that the user ever had.
+
+        Args:
+            users: Whom, as `digest_of_user` names them.
+        """
+        forgotten = set(users)
         now_s = time.monotonic()
         self._forgotten_at_s = {
             each: at_s for each, at_s in self._forgotten_at_s.items() if now_s - at_s < _LONGEST_WRITING_S
-        } | {user_id: now_s}
-        theirs = {taste for (taste, _, _), entry in self._entries.items() if user_id in entry.user_ids}
+        } | dict.fromkeys(forgotten, now_s)
+        theirs = {taste for (taste, _, _), entry in self._entries.items() if entry.users & forgotten}
         for key in [key for key in self._entries if key[0] in theirs]:
             del self._entries[key]
 
@@ -103,7 +114,7 @@ class DescriptionCache:
             return None
         self._entries.move_to_end(key)
         if user_id is not None:
-            entry.user_ids.add(user_id)
+            entry.users.add(digest_of_user(user_id))
         return entry.described
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
@@ -17,12 +18,16 @@ from sqlalchemy import (
     Table,
     UniqueConstraint,
     delete,
+    insert,
     select,
+    text,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
 from longtail_bento.database import answering, migrate, open_engine, url_of
+from longtail_bento.description_cache import digest_of_user
 from longtail_bento.domain import Interaction
+from longtail_bento.settings import MAX_DESCRIPTION_CACHE_AGE_S
 from longtail_client.errors import InvalidRequest
 
 _ROWS_A_STATEMENT = 5000
@@ -41,6 +46,19 @@ INTERACTIONS = Table(
     UniqueConstraint("user_id", "item_id", "kind", "timestamp"),
 )
 """One row an event; the same event recorded twice is one row. A change here needs a migration."""
+
+FORGOTTEN_USERS = Table(
+    "forgotten_users",
+    METADATA,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("user_digest", String(64), nullable=False),
+    Column("forgotten_at", BigInteger, nullable=False),
+    UniqueConstraint("user_digest"),
+    sqlite_autoincrement=True,
+)
+"""One row a user who was deleted, by the digest of the id; the highest id is the latest."""
+
+_FORGETTING_LOCK = 0x666F7267  # any number that every process of longtail agrees on
 
 _EVENT = (INTERACTIONS.c.item_id, INTERACTIONS.c.weight, INTERACTIONS.c.timestamp, INTERACTIONS.c.kind)
 
@@ -125,8 +143,8 @@ class Interactions:
             InvalidRequest: An id holds the character NUL, which PostgreSQL cannot store.
             DatabaseUnavailable: The database does not answer.
         """
-        insert = postgresql.insert if self._engine.dialect.name == "postgresql" else sqlite.insert
-        statement = insert(INTERACTIONS).on_conflict_do_nothing().execution_options(preserve_rowcount=True)
+        upsert = postgresql.insert if self._engine.dialect.name == "postgresql" else sqlite.insert
+        statement = upsert(INTERACTIONS).on_conflict_do_nothing().execution_options(preserve_rowcount=True)
         n_new = 0
         pending = iter(user_id_and_interaction)
         with answering():
@@ -136,7 +154,7 @@ class Interactions:
         return n_new
 
     async def delete_user(self, user_id: str) -> int:
-        """Delete all interactions of a user.
+        """Delete all interactions of a user, and tell every process of it, all or nothing.
 
         Returns:
             How many there were.
@@ -146,11 +164,40 @@ class Interactions:
         """
         if "\0" in user_id:
             return 0
+        digest, now_s = digest_of_user(user_id), int(time.time())
+        old = (FORGOTTEN_USERS.c.user_digest == digest) | (
+            FORGOTTEN_USERS.c.forgotten_at < now_s - MAX_DESCRIPTION_CACHE_AGE_S
+        )
         with answering():
             async with self._engine.begin() as connection:
-                return (
-                    await connection.execute(delete(INTERACTIONS).where(INTERACTIONS.c.user_id == user_id))
-                ).rowcount
+                if self._engine.dialect.name == "postgresql":  # ids then become visible in their order
+                    await connection.execute(text(f"SELECT pg_advisory_xact_lock({_FORGETTING_LOCK})"))
+                deleted = await connection.execute(delete(INTERACTIONS).where(INTERACTIONS.c.user_id == user_id))
+                await connection.execute(delete(FORGOTTEN_USERS).where(old))
+                await connection.execute(insert(FORGOTTEN_USERS).values(user_digest=digest, forgotten_at=now_s))
+                return deleted.rowcount
+
+    async def forgotten_since(self, seen: int) -> tuple[int, list[str]]:
+        """Say who was deleted, by whichever process.
+
+        Args:
+            seen: The number that the last call returned; 0 for all that are still told.
+
+        Returns:
+            Where the next call goes on, and the users' digests.
+
+        Raises:
+            DatabaseUnavailable: The database does not answer.
+        """
+        query = (
+            select(FORGOTTEN_USERS.c.id, FORGOTTEN_USERS.c.user_digest)
+            .where(FORGOTTEN_USERS.c.id > seen)
+            .order_by(FORGOTTEN_USERS.c.id)
+        )
+        with answering():
+            async with self._engine.connect() as connection:
+                rows = (await connection.execute(query)).all()
+        return (rows[-1][0] if rows else seen), [row[1] for row in rows]
 
     async def close(self) -> None:
         """Close the connections."""

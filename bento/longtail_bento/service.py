@@ -9,6 +9,7 @@ import bentoml
 
 from longtail_bento import access_log
 from longtail_bento.answering import Answering
+from longtail_bento.forgetting import Forgetting
 from longtail_bento.gate import Gate
 from longtail_bento.grpc_server import GrpcDoor
 from longtail_bento.http_app import HttpDoor
@@ -62,6 +63,8 @@ class Longtail:
             settings, self._releases, self._interactions, worker=bentoml.server_context.worker_index or 1
         )
         self._trials.start()
+        self._forgetting = Forgetting(self._releases, self._interactions)
+        await self._forgetting.start()
         answering = Answering(self._releases, self._interactions, self._trials)
         door.open(answering)
         await grpc_door.start(answering, self.__is_ready__)
@@ -72,6 +75,7 @@ class Longtail:
     async def stop(self) -> None:
         """Let running calls end, write what is known, and give connections back."""
         await grpc_door.stop(grace_s=_GRACE_S)
+        await self._forgetting.stop()
         await self._trials.stop()
         await self._releases.stop()
         await self._interactions.close()

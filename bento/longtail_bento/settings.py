@@ -8,6 +8,9 @@ from pydantic import Field, SecretStr
 
 from longtail_client.settings import ClientSettings
 
+MAX_DESCRIPTION_CACHE_AGE_S = 7 * 86_400.0
+"""So long every process is told of a user who was deleted; nothing of theirs may be kept for longer."""
+
 
 class ServiceSettings(ClientSettings):
     """Read once when a process starts and passed inwards."""
@@ -106,8 +109,9 @@ class ServiceSettings(ClientSettings):
     description_cache_age_s: float = Field(
         default=3600.0,
         gt=0,
-        description="Seconds that descriptions are kept. Longer bridges longer absences of the generator; shorter "
-        "forgets sooner in the other processes when a user asks to be forgotten.",
+        le=MAX_DESCRIPTION_CACHE_AGE_S,
+        description="Seconds that descriptions are kept. Longer bridges longer absences of the generator, and costs "
+        "memory.",
     )
     bulk_generations: int = Field(
         default=2,

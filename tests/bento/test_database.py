@@ -41,10 +41,10 @@ def sync_engine(url: str) -> sa.Engine:
 
 
 def test_an_empty_database_gets_the_shape_that_the_code_declares(database_url: str) -> None:
-    assert migrate(url_of(database_url)) == (None, "0001")
+    assert migrate(url_of(database_url)) == (None, "0002")
     with sync_engine(database_url).connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
-    assert migrate(url_of(database_url)) == ("0001", "0001")
+    assert migrate(url_of(database_url)) == ("0002", "0002")
 
 
 async def test_a_database_from_before_migrations_is_taken_over_without_loss(tmp_path: Path) -> None:
@@ -53,7 +53,7 @@ async def test_a_database_from_before_migrations_is_taken_over_without_loss(tmp_
     connection.executescript(BEFORE_MIGRATIONS)
     connection.close()
     store = Interactions(f"sqlite:///{path}")
-    assert await store.prepare() == (None, "0001")
+    assert await store.prepare() == (None, "0002")
     assert await store.of_user("ada") == [Interaction("a", 4.5, 100), Interaction("b", 1.0, 0, "view")]
     assert await store.record([("ada", Interaction("a", 1.0, 100)), ("ada", Interaction("c"))]) == 1
     await store.close()
@@ -69,7 +69,7 @@ def test_processes_that_start_together_migrate_once(database_url: str) -> None:
     with multiprocessing.get_context("spawn").Pool(4) as pool:
         found = pool.map(_migrate, [database_url] * 4)
     assert sorted(before is None for before, _ in found) == [False, False, False, True]
-    assert {after for _, after in found} == {"0001"}
+    assert {after for _, after in found} == {"0002"}
 
 
 def test_a_migration_that_fails_leaves_nothing_behind(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,7 +85,7 @@ def test_a_migration_that_fails_leaves_nothing_behind(database_url: str, monkeyp
             migrate(url_of(database_url))
     with sync_engine(database_url).connect() as connection:
         assert sa.inspect(connection).get_table_names() == []
-    assert migrate(url_of(database_url)) == (None, "0001")
+    assert migrate(url_of(database_url)) == (None, "0002")
 
 
 def test_a_database_of_a_newer_longtail_is_refused(database_url: str) -> None:

@@ -11,7 +11,7 @@ import pytest
 from longtail_bento import metrics
 from longtail_bento.clock import Clock
 from longtail_bento.describing import generated
-from longtail_bento.description_cache import DescriptionCache, taste_of
+from longtail_bento.description_cache import DescriptionCache, digest_of_user, taste_of
 from longtail_bento.domain import Described, Description, History, Interaction
 from longtail_bento.pipeline import history_of
 from longtail_bento.wire import RecommendRequest, TokenEvent
@@ -155,7 +155,7 @@ async def test_few_bulk_generations_run_at_a_time_and_nobody_waits_behind_them(s
 async def test_a_forgotten_user_leaves_nothing(stage: Any) -> None:
     await describe(stage, seed=7)
     await describe(stage, user_id="bob", seed=7)
-    stage.live.cache.forget("ada")
+    stage.live.cache.forget([digest_of_user("ada")])
     assert sources(await describe(stage, seed=7)) == {"generator"}
     assert sources(await describe(stage, user_id="bob", seed=7)) == {"cache"}
 
@@ -174,7 +174,7 @@ async def test_what_another_user_had_written_is_forgotten_with_whoever_was_answe
         for each in asked:
             await each
     assert stage.calls_of(GENERATOR.name) == 1
-    stage.live.cache.forget("cleo")
+    stage.live.cache.forget([digest_of_user("cleo")])
     assert len(stage.live.cache) == 0
 
 
@@ -182,7 +182,7 @@ async def test_what_is_being_written_for_a_forgotten_user_is_not_kept(stage: Any
     stage.transport.delay_s = 0.05
     writing = asyncio.create_task(describe(stage, seed=7))
     await asyncio.sleep(0.02)
-    stage.live.cache.forget("ada")
+    stage.live.cache.forget([digest_of_user("ada")])
     assert texts(await writing)
     assert len(stage.live.cache) == 0
     await describe(stage, seed=7)
