@@ -178,41 +178,44 @@ class Answering:
         metrics.observe_stages("embeddings", clock.finished_ms("encode"))
         return answer
 
-    async def record(self, request: RecordRequest) -> RecordResponse:
+    async def record(self, request: RecordRequest, clock: Clock) -> RecordResponse:
         """Store what users did.
 
         Raises:
             DatabaseUnavailable: The database does not answer; nothing was stored.
+            DeadlineExceeded: It did not in time; all was stored, or nothing. To send the same again is safe.
         """
         now_s = int(time.time())
-        new = await self.interactions.record(
-            (each.user_id, each.as_interaction(now_s)) for each in request.interactions
-        )
+        events = [(each.user_id, each.as_interaction(now_s)) for each in request.interactions]
+        new = await clock.within(self.interactions.record(events))
         metrics.INTERACTIONS.inc(new)
         return RecordResponse(received=len(request.interactions), new=new)
 
-    async def list_interactions(self, request: ListRequest) -> ListResponse:
+    async def list_interactions(self, request: ListRequest, clock: Clock) -> ListResponse:
         """Read a page of a user's interactions.
 
         Raises:
             UnknownUser: No interaction of the user is stored.
             DatabaseUnavailable: The database does not answer.
+            DeadlineExceeded: It did not in time.
         """
-        page = await self.interactions.page_of_user(request.user_id, after=request.after, limit=request.limit)
+        reading = self.interactions.page_of_user(request.user_id, after=request.after, limit=request.limit)
+        page = await clock.within(reading)
         if not page.interactions and request.after == 0:
             raise UnknownUser("no interaction of this user is stored", field="user_id")
         interactions = [InteractionOut.of(each) for each in page.interactions]
         return ListResponse(user_id=request.user_id, interactions=interactions, next=page.next)
 
-    async def delete_interactions(self, request: DeleteRequest) -> DeleteResponse:
+    async def delete_interactions(self, request: DeleteRequest, clock: Clock) -> DeleteResponse:
         """Delete a user's interactions, and the descriptions kept for them; it is no error that there are none.
 
         Other processes forget within seconds; see `Forgetting`.
 
         Raises:
             DatabaseUnavailable: The database does not answer.
+            DeadlineExceeded: It did not in time; the interactions are there, or are gone. To ask again is safe.
         """
-        deleted = await self.interactions.delete_user(request.user_id)
+        deleted = await clock.within(self.interactions.delete_user(request.user_id))
         for release in self.releases.loaded.values():
             release.cache.forget([digest_of_user(request.user_id)])
         return DeleteResponse(deleted=deleted)

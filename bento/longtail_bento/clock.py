@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from typing import Any, TypeVar
 
 from longtail_client.errors import DeadlineExceeded, LongtailError
+
+T = TypeVar("T")
+
+_abandoned: set[asyncio.Task[Any]] = set()
 
 
 class Clock:
@@ -80,7 +85,36 @@ class Clock:
                 f"not ready after {left_s * 1000:.0f} of {self._budget_ms:.0f} ms; allow more with deadline_ms"
             ) from error
 
+    async def within(self, work: Coroutine[Any, Any, T]) -> T:
+        """Wait for work as long as there is time, and not for it to clean up after that.
+
+        A database driver that is told to stop may wait for its server; `limited` would wait with it.
+
+        Raises:
+            DeadlineExceeded: Nothing is left, or the work took longer.
+        """
+        task = asyncio.ensure_future(work)
+        try:
+            left_s = self.left_s()
+            await asyncio.wait({task}, timeout=left_s)
+            if task.done():
+                return task.result()
+        finally:
+            if not task.done():
+                task.cancel()
+                _abandoned.add(task)
+                task.add_done_callback(_forget_abandoned)
+        raise DeadlineExceeded(
+            f"not ready after {left_s * 1000:.0f} of {self._budget_ms:.0f} ms; allow more with deadline_ms"
+        )
+
     def finished_ms(self, *stages: str) -> dict[str, float]:
         """Return the milliseconds of each stage, 0 for one that was not needed, and ``total``."""
         total_ms = (time.monotonic() - self._start_s) * 1000
         return {name: round(self.timings_ms.get(name, 0.0), 2) for name in stages} | {"total": round(total_ms, 2)}
+
+
+def _forget_abandoned(task: asyncio.Task[Any]) -> None:
+    _abandoned.discard(task)
+    if not task.cancelled():
+        task.exception()  # nobody is left who could be told

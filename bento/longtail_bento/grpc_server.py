@@ -136,13 +136,13 @@ class GrpcDoor:
             return overview(answering.releases, answering.trials, self._thresholds)
 
         async def record(asked: _Asked) -> BaseModel:
-            return await answering.record(asked.request)
+            return await answering.record(asked.request, asked.clock)
 
         async def list_interactions(asked: _Asked) -> BaseModel:
-            return await answering.list_interactions(asked.request)
+            return await answering.list_interactions(asked.request, asked.clock)
 
         async def delete_interactions(asked: _Asked) -> BaseModel:
-            return await answering.delete_interactions(asked.request)
+            return await answering.delete_interactions(asked.request, asked.clock)
 
         return grpc.method_handlers_generic_handler(
             SERVICE,

@@ -208,17 +208,18 @@ class HttpDoor:
         @self.app.post("/interactions")
         async def record(request: RecordRequest) -> RecordResponse:
             """Record what users did; the next answer reflects it, and nothing that is acknowledged is lost."""
-            return await self.answering.record(request)
+            return await self.answering.record(request, self._clock())
 
         @self.app.get("/users/{user_id:path}/interactions", response_model_exclude_none=True)
         async def list_interactions(user_id: StoredId, page: Annotated[_PageQuery, Query()]) -> ListResponse:
             """Read a user's interactions, a page at a time."""
-            return await self.answering.list_interactions(ListRequest(user_id=user_id, **page.model_dump()))
+            request = ListRequest(user_id=user_id, **page.model_dump())
+            return await self.answering.list_interactions(request, self._clock())
 
         @self.app.delete("/users/{user_id:path}/interactions")
         async def delete_interactions(user_id: StoredId) -> DeleteResponse:
             """Delete all of a user's interactions; they are then in no answer any more."""
-            return await self.answering.delete_interactions(DeleteRequest(user_id=user_id))
+            return await self.answering.delete_interactions(DeleteRequest(user_id=user_id), self._clock())
 
         @self.app.get("/release")
         async def release() -> ReleasesResponse:

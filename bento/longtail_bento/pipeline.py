@@ -176,8 +176,7 @@ async def search(request: SearchRequest, live: LiveRelease, clock: Clock, *, req
 async def history_of(request: DescribeRequest, live: LiveRelease, interactions: Interactions, clock: Clock) -> History:
     """Tidy the request's history, or the stored one of its user."""
     if request.user_id is not None:
-        async with clock.limited():
-            stored = await interactions.of_user(request.user_id)
+        stored = await clock.within(interactions.of_user(request.user_id))
         if not stored:
             raise UnknownUser(f"no interaction of user '{request.user_id}' is stored", field="user_id")
         return tidy_history(stored, live.catalogue.row_of)

@@ -97,7 +97,7 @@ class ServiceSettings(ClientSettings):
         default=10_000,
         ge=100,
         le=60_000,
-        description="Milliseconds a recommendation may take when the caller sets none.",
+        description="Milliseconds an answer may take when the caller sets none.",
     )
 
     description_cache_size: int = Field(

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from tests.conftest import free_port
+from tests.databases import sync_engine
 
 from longtail_bento.database import migrate, url_of
 from longtail_bento.domain import Interaction
@@ -32,12 +33,6 @@ CREATE TABLE interactions (
 CREATE INDEX ix_interactions_user_id ON interactions (user_id);
 INSERT INTO interactions VALUES (1, 'ada', 'a', 'rating', 4.5, 100), (5, 'ada', 'b', 'view', 1.0, 0);
 """
-
-
-def sync_engine(url: str) -> sa.Engine:
-    parsed = url_of(url)
-    driver = "sqlite" if parsed.drivername.startswith("sqlite") else parsed.drivername
-    return sa.create_engine(parsed.set(drivername=driver), poolclass=sa.NullPool)
 
 
 def test_an_empty_database_gets_the_shape_that_the_code_declares(database_url: str) -> None:

@@ -67,7 +67,7 @@ async def test_every_process_forgets_a_user_whom_one_of_them_deleted(new_worker:
     for user in ("ada", "bob"):
         await describe(other, user)
     before = kept(other)
-    await one.delete_interactions(DeleteRequest(user_id="ada"))
+    await one.delete_interactions(DeleteRequest(user_id="ada"), Clock(10_000))
     await until(lambda: kept(other) < before)
     await one.interactions.record(events)
     assert await describe(other, "ada") == {"generator"}
@@ -80,7 +80,7 @@ async def test_each_deletion_is_told_once_and_the_user_is_not_named(new_worker: 
     for _ in range(2):
         await one.interactions.record(events)
         await describe(other, "ada")
-        await one.delete_interactions(DeleteRequest(user_id="ada"))
+        await one.delete_interactions(DeleteRequest(user_id="ada"), Clock(10_000))
         await until(lambda: kept(other) == 0)
     seen, digests = await other.interactions.forgotten_since(0)
     assert len(digests) == 1
@@ -102,7 +102,7 @@ async def test_a_database_that_is_away_for_a_while_hides_no_deletion(
 
     with monkeypatch.context() as patch:
         patch.setattr(other.interactions, "forgotten_since", away)
-        await one.delete_interactions(DeleteRequest(user_id="ada"))
+        await one.delete_interactions(DeleteRequest(user_id="ada"), Clock(10_000))
         await until(lambda: len(refused) > 1)
         assert kept(other) > 0
     await until(lambda: kept(other) == 0)
