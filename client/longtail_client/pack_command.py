@@ -12,7 +12,6 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-from longtail_client import release_pack, release_unpack
 from longtail_client.cli import Json, ReleaseName, Repository, Var, emit, group
 
 _console = Console(highlight=False, markup=False, soft_wrap=True)
@@ -37,6 +36,8 @@ def pack(
 
     Example: longtail release pack demo-2 --output demo-2.tar
     """
+    from longtail_client import release_pack
+
     target = output or Path(f"{name}.tar")
     with _bytes_bar(f"packing {name}", None) as advance:
         listed = release_pack.pack(name, target, var=var, model_repository=model_repository, advance=advance)
@@ -58,6 +59,8 @@ def unpack(
 
     Example: longtail release unpack demo-2.tar
     """
+    from longtail_client import release_unpack
+
     n_bytes = path.stat().st_size if path.is_file() else None
     with _bytes_bar(f"unpacking {path.name}", n_bytes) as advance:
         done = release_unpack.unpack(path, var=var, model_repository=model_repository, advance=advance)

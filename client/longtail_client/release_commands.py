@@ -15,13 +15,9 @@ from rich.console import Console
 from rich.table import Table
 
 from longtail_client.cli import Json, ReleaseName, ReleaseOrLive, Repository, Var, emit, group
-from longtail_client.contract import GENERATOR, TEXT_ENCODER
 from longtail_client.errors import ReleaseInvalid, TransitionRefused
 from longtail_client.manifest import read_manifest, sha256_of
-from longtail_client.parts import damages, verify_parts
 from longtail_client.release import RELEASE_FILE, read_release, releases_folder
-from longtail_client.release_report import Thresholds, objections
-from longtail_client.release_report_merge import read_report
 from longtail_client.release_state import ReleaseState, changing_state, names_in_service, read_state, write_state
 
 _errors = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
@@ -81,6 +77,8 @@ def show(
 
     Example: longtail release show demo-1
     """
+    from longtail_client.contract import GENERATOR, TEXT_ENCODER
+
     state = read_state(var)
     name = name or state.live_name()
     release = read_release(var, name)
@@ -125,6 +123,8 @@ def verify(
 
     Example: longtail release verify demo-1
     """
+    from longtail_client.parts import damages
+
     name = name or read_state(var).live_name()
     try:
         release = read_release(var, name)
@@ -153,6 +153,8 @@ def stage(
 
     Example: longtail release stage demo-2
     """
+    from longtail_client.parts import verify_parts
+
     verify_parts(read_release(var, name), var=var, model_repository=model_repository)
     _move(var, name, lambda state: state.stage(name), as_json=as_json)
 
@@ -193,6 +195,8 @@ def promote(
 
     Example: longtail release promote demo-2
     """
+    from longtail_client.parts import verify_parts
+
     verify_parts(read_release(var, name), var=var, model_repository=model_repository)
 
     def gated(state: ReleaseState) -> ReleaseState:
@@ -248,6 +252,9 @@ def _objections(var: Path, state: ReleaseState, name: str) -> list[str]:
     One that was never tried may go live: that is what a first release and a fix in haste do. What it showed is not
     forgotten when it is staged again.
     """
+    from longtail_client.release_report import Thresholds, objections
+    from longtail_client.release_report_merge import read_report
+
     known = read_report(var, name)
     is_tried = state.place_of(name) in ("shadow", "canary")
     if known is not None and known.compared_with != state.live:

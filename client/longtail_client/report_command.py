@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
@@ -10,8 +11,9 @@ from rich.table import Table
 
 from longtail_client.cli import Json, ReleaseName, Var, emit, group
 from longtail_client.release import read_release
-from longtail_client.release_report import CanaryEvidence, ShadowEvidence, Tally, Thresholds, objections
-from longtail_client.release_report_merge import read_report
+
+if TYPE_CHECKING:
+    from longtail_client.release_report import CanaryEvidence, ShadowEvidence, Tally
 
 _console = Console(highlight=False, markup=False, soft_wrap=True)
 
@@ -33,6 +35,9 @@ def report(
 
     Example: longtail release report demo-2
     """
+    from longtail_client.release_report import Thresholds, objections
+    from longtail_client.release_report_merge import read_report
+
     read_release(var, name)
     known = read_report(var, name)
     against = objections(known, Thresholds())

@@ -12,7 +12,6 @@ from rich.console import Console
 
 from longtail_client.cli import Json, Repository, Var, emit, group
 from longtail_client.completion import catalogue_names, encoder_versions, generator_versions
-from longtail_client.settings import ClientSettings
 from longtail_export.doctor_command import doctor
 
 Version = Annotated[int, typer.Option(min=1, help="Version to publish; a published one is never overwritten.")]
@@ -184,6 +183,7 @@ def catalogue(
 
     Your own data: longtail export catalogue --items items.csv --interactions ratings.parquet --name shop
     """
+    from longtail_client.settings import ClientSettings
     from longtail_export.catalogue_export import export_catalogue
     from longtail_export.catalogue_sources import read_dataset, read_tables
     from longtail_export.cpu import this_cpu

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
 from longtail_client.cli import Json, Repository, emit
-from longtail_export.doctor import Finding, Machine, examine
-from longtail_export.doctor_capacity_rules import CAPACITY_RULES
-from longtail_export.doctor_config_rules import CONFIG_RULES
-from longtail_export.doctor_version_rules import VERSION_RULES
 
-RULES = (*CONFIG_RULES, *VERSION_RULES, *CAPACITY_RULES)
-"""Every rule."""
+if TYPE_CHECKING:
+    from longtail_export.doctor import Finding
 
 _FOUND_ERRORS = 3
 _COLOURS = {"error": "red", "warning": "yellow"}
@@ -43,6 +39,9 @@ def doctor(
 
     Example: longtail doctor --model-repository model_repository --cores 8 --shm-mib 64
     """
+    from longtail_export.doctor import Machine, examine
+    from longtail_export.doctor_rules import RULES
+
     if explain:
         _explain(as_json=as_json)
         return
@@ -73,6 +72,8 @@ def _show(finding: Finding) -> None:
 
 
 def _explain(*, as_json: bool) -> None:
+    from longtail_export.doctor_rules import RULES
+
     if as_json:
         names = ("name", "severity", "why", "mend")
         emit({"rules": [{name: getattr(rule, name) for name in names} for rule in RULES]})

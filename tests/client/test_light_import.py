@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -53,3 +54,35 @@ def test_importing_the_client_is_quick() -> None:
         return int(line.split("|")[1]) / 1e6
 
     assert min(seconds() for _ in range(3)) < MOST_S
+
+
+COMMANDS_HEAVY = ("numpy", "tokenizers", "tritonclient", "grpc", "google.protobuf", "httpx", "pydantic_settings")
+STARTS_NOTHING = """
+import sys
+from longtail_client.cli import main
+try:
+    main()
+except SystemExit:
+    print("\\n" + " ".join(sorted(sys.modules)))
+"""
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {},
+        {"_LONGTAIL_COMPLETE": "complete_bash", "COMP_WORDS": "longtail release show ", "COMP_CWORD": "3"},
+    ],
+    ids=["help", "completion"],
+)
+def test_help_and_completion_load_nothing_heavy(environment: dict[str, str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", STARTS_NOTHING, "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=dict(os.environ) | environment,
+    )
+    loaded = set(done.stdout.splitlines()[-1].split())
+    assert "longtail_client.release_commands" in loaded
+    assert loaded.intersection((*HEAVY, *COMMANDS_HEAVY)) == set()

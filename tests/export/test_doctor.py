@@ -20,7 +20,7 @@ from longtail_client.errors import ContractMismatch
 from longtail_client.manifest import write_manifest
 from longtail_export.cli import register
 from longtail_export.doctor import Finding, Machine, _cores, examine
-from longtail_export.doctor_command import RULES
+from longtail_export.doctor_rules import RULES
 
 ROOT = Path(__file__).parents[2]
 MACHINE = Machine(cores=4, shm_bytes=64 << 20)

@@ -12,7 +12,7 @@ from longtail_bento.triton.launcher import TritonServer
 from longtail_client.manifest import read_manifest
 from longtail_export.config_writer import configured_models, stale_configs
 from longtail_export.doctor import Machine, examine
-from longtail_export.doctor_command import RULES
+from longtail_export.doctor_rules import RULES
 
 
 def test_an_export_leaves_the_committed_configurations_as_they_are(built: Path) -> None:
