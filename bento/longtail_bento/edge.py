@@ -1,4 +1,4 @@
-"""What every HTTP request passes first: a request id, a key, a place, JSON only, a bounded body.
+"""What every HTTP request passes first: a request id, a key, JSON only, a body bounded in length and time, a place.
 
 An eye on whether the caller stays; how errors leave; and the line that the access log gets.
 """
@@ -21,7 +21,14 @@ from longtail_bento.gate import Gate
 from longtail_bento.http_paths import KNOWN_METHODS, METHODS, path_of
 from longtail_bento.problem import as_openai_expects, problem_of, unknown_problem
 from longtail_client.calls import REQUEST_ID
-from longtail_client.errors import LongtailError, RequestTooLarge, Unauthenticated, Unavailable, UnsupportedMediaType
+from longtail_client.errors import (
+    BodyTooSlow,
+    LongtailError,
+    RequestTooLarge,
+    Unauthenticated,
+    Unavailable,
+    UnsupportedMediaType,
+)
 
 Scope = dict[str, Any]
 Message = dict[str, Any]
@@ -52,13 +59,23 @@ class Edge:
         gate: Who may come in, and how many at a time.
         max_body_bytes: Longest body that is read.
         longer_body_bytes: The same for the paths that take longer ones.
+        body_timeout_s: Seconds that a body may take to come.
     """
 
-    def __init__(self, app: App, *, gate: Gate, max_body_bytes: int, longer_body_bytes: Mapping[str, int]) -> None:
+    def __init__(
+        self,
+        app: App,
+        *,
+        gate: Gate,
+        max_body_bytes: int,
+        longer_body_bytes: Mapping[str, int],
+        body_timeout_s: float,
+    ) -> None:
         self._app = app
         self._gate = gate
         self._max_body_bytes = max_body_bytes
         self._longer_body_bytes = longer_body_bytes
+        self._body_timeout_s = body_timeout_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -85,10 +102,11 @@ class Edge:
         try:
             if scope["path"] != _DOCUMENTATION:
                 self._gate.require_key(headers.get("authorization"), reached_at=(scope.get("server") or (None,))[0])
-            with nullcontext() if scope["path"] == _METRICS else self._gate.in_flight():
-                body = await self._read_body(path, scope["method"], headers, receive)
-                if await self._left_before_the_end(scope, body, receive, send_marked):
-                    status = _CALLER_LEFT
+            with self._gate.holding() as hold:
+                body = await self._read_body(path, scope["method"], headers, receive, hold)
+                with nullcontext() if scope["path"] == _METRICS else self._gate.in_flight():
+                    if await self._left_before_the_end(scope, body, receive, send_marked):
+                        status = _CALLER_LEFT
         except LongtailError as error:
             document = written_for(scope["path"], problem_of(error, request_id))
             await send_problem(send_marked, document, headers_of(error))
@@ -135,21 +153,36 @@ class Edge:
             watching.cancel()
         return False
 
-    async def _read_body(self, path: str | None, method: str, headers: Mapping[str, str], receive: Receive) -> bytes:
+    async def _read_body(
+        self,
+        path: str | None,
+        method: str,
+        headers: Mapping[str, str],
+        receive: Receive,
+        hold: Callable[[int], None],
+    ) -> bytes:
         """Read the whole body; what is too long is read on and thrown away, so that the caller hears the answer."""
         max_body_bytes = self._longer_body_bytes.get(path or "", self._max_body_bytes)
         body = bytearray()
         n_bytes = 0
         more = True
-        while more:
-            message = await receive()
-            if message["type"] != "http.request":
-                break
-            chunk = message.get("body", b"")
-            n_bytes += len(chunk)
-            more = message.get("more_body", False) and n_bytes <= _DRAINED_BYTES
+        try:
+            async with asyncio.timeout(self._body_timeout_s):
+                while more:
+                    message = await receive()
+                    if message["type"] != "http.request":
+                        break
+                    chunk = message.get("body", b"")
+                    n_bytes += len(chunk)
+                    more = message.get("more_body", False) and n_bytes <= _DRAINED_BYTES
+                    if n_bytes <= max_body_bytes:
+                        hold(len(chunk))
+                        body += chunk
+        except TimeoutError as error:
             if n_bytes <= max_body_bytes:
-                body += chunk
+                raise BodyTooSlow(
+                    f"expected the whole body within {self._body_timeout_s:g} s, got {n_bytes} bytes by then"
+                ) from error
         if n_bytes > max_body_bytes:
             raise RequestTooLarge(f"expected a body of at most {max_body_bytes} bytes, got {n_bytes}")
         media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -184,12 +217,14 @@ def _replayed(body: bytes, gone: asyncio.Event) -> Receive:
 
 
 def headers_of(error: LongtailError) -> dict[str, str]:
-    """Say after how many seconds a new try makes sense, or how to show a key, where the error is of that kind.
+    """Say after how many seconds a new try makes sense, how to show a key, or that nothing more is read.
 
-    Source: RFC 9110, section 10.2.3; RFC 6750, section 3.
+    Source: RFC 9110, sections 10.2.3 and 15.5.9; RFC 6750, section 3.
     """
     if isinstance(error, Unavailable):
         return {"Retry-After": str(math.ceil(error.retry_after_s))}
+    if isinstance(error, BodyTooSlow):
+        return {"Connection": "close"}
     if isinstance(error, Unauthenticated):
         return {"WWW-Authenticate": 'Bearer realm="longtail"' + (', error="invalid_token"' if error.given else "")}
     return {}

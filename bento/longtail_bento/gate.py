@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
 
@@ -38,6 +38,8 @@ class Gate:
             )
         self._max_in_flight = settings.max_in_flight
         self._n_in_flight = 0
+        self._max_held_bytes = settings.max_in_flight * max(settings.max_body_bytes, settings.max_interactions_bytes)
+        self._n_held_bytes = 0
 
     @property
     def asks_for_keys(self) -> bool:
@@ -66,6 +68,29 @@ class Gate:
         # Every key is compared, and digests are of one length: the time taken says nothing of the keys.
         if not sum(hmac.compare_digest(given, digest) for digest in self._digests):
             raise Unauthenticated("expected a key that this service knows, got another", given=True)
+
+    @contextmanager
+    def holding(self) -> Iterator[Callable[[int], None]]:
+        """Count the bytes of a body while it comes and is answered; a slow sender takes these, and no place.
+
+        Yields:
+            Told of each piece's bytes. It raises Overloaded where all bodies together have more than is held.
+        """
+        held_bytes = 0
+
+        def hold(n_bytes: int) -> None:
+            nonlocal held_bytes
+            if self._n_held_bytes + n_bytes > self._max_held_bytes:
+                raise Overloaded(
+                    "more is being sent than is held at one time; try again later", retry_after_s=_RETRY_AFTER_S
+                )
+            held_bytes += n_bytes
+            self._n_held_bytes += n_bytes
+
+        try:
+            yield hold
+        finally:
+            self._n_held_bytes -= held_bytes
 
     @contextmanager
     def in_flight(self) -> Iterator[None]:

@@ -78,6 +78,7 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
     for status, meaning in (
         (400, "The body is not JSON"),
         (401, "A key is needed; see WWW-Authenticate"),
+        (408, "The body came too slowly"),
         (404, "No such user, item or release"),
         (413, "The body is too large"),
         (415, "The body must be application/json"),
@@ -130,6 +131,7 @@ class HttpDoor:
             gate=gate,
             max_body_bytes=settings.max_body_bytes,
             longer_body_bytes={"/interactions": settings.max_interactions_bytes},
+            body_timeout_s=settings.body_timeout_s,
         )
 
         self._document: dict[str, Any] | None = None

@@ -93,6 +93,12 @@ class ServiceSettings(ClientSettings):
         ge=1024,
         description="The same for a body of interactions, of which one request may bring 10,000.",
     )
+    body_timeout_s: float = Field(
+        default=10.0,
+        gt=0,
+        description="Seconds that a request body may take to come. More serves slower lines; fewer holds less for "
+        "those who never finish.",
+    )
     default_deadline_ms: int = Field(
         default=10_000,
         ge=100,

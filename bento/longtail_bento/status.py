@@ -26,6 +26,7 @@ TABLE: dict[type[errors.LongtailError], Status] = {
     errors.InvalidRequest: Status(422, "INVALID_ARGUMENT", "A field is not as it should be"),
     errors.MalformedBody: Status(400, "INVALID_ARGUMENT", "The body is not JSON"),
     errors.RequestTooLarge: Status(413, "RESOURCE_EXHAUSTED", "The body is too large"),
+    errors.BodyTooSlow: Status(408, "DEADLINE_EXCEEDED", "The body came too slowly"),
     errors.UnsupportedMediaType: Status(415, "INVALID_ARGUMENT", "The body must be application/json"),
     errors.Unauthenticated: Status(401, "UNAUTHENTICATED", "A key is needed"),
     errors.UnknownUser: Status(404, "NOT_FOUND", "No such user"),

@@ -5,6 +5,7 @@
     |   |-- InvalidRequest        a field is missing, unknown or out of range
     |   |-- MalformedBody         the body is no JSON at all
     |   |-- RequestTooLarge       the body is longer than the service reads
+    |   |-- BodyTooSlow           the body did not come within the time that a sender has
     |   |-- UnsupportedMediaType  the body is declared as something else than JSON
     |   |-- Unauthenticated       no key, or one that the service does not know
     |   |-- UnknownUser           no interaction of this user is stored
@@ -71,6 +72,10 @@ class MalformedBody(CallerError):
 
 class RequestTooLarge(CallerError):
     """The body is longer than the service reads."""
+
+
+class BodyTooSlow(CallerError):
+    """The body did not come within the time that a sender has."""
 
 
 class UnsupportedMediaType(CallerError):

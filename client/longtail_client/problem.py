@@ -15,6 +15,7 @@ from longtail_client.errors import CallerError, LongtailError, Unavailable
 
 _BY_STATUS: dict[int, type[LongtailError]] = {
     401: errors.Unauthenticated,
+    408: errors.BodyTooSlow,
     413: errors.RequestTooLarge,
     422: errors.InvalidRequest,
     429: errors.Overloaded,

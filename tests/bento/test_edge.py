@@ -15,6 +15,8 @@ from longtail_bento.problem import problem_of
 from longtail_bento.settings import ServiceSettings
 from longtail_client.errors import InvalidRequest, ModelUnavailable, Overloaded, Unauthenticated
 
+BODY_TIMEOUT_S = 0.1
+
 
 class Echo:
     """An app that answers its body and the request id it sees."""
@@ -70,7 +72,9 @@ def scope_of(**headers: str) -> dict[str, Any]:
 
 def edge_around(app: Any, **settings: Any) -> Edge:
     gate = Gate(ServiceSettings(**settings))
-    return Edge(app, gate=gate, max_body_bytes=10, longer_body_bytes={"/interactions": 20})
+    return Edge(
+        app, gate=gate, max_body_bytes=10, longer_body_bytes={"/interactions": 20}, body_timeout_s=BODY_TIMEOUT_S
+    )
 
 
 async def call(wire: Wire, app: Any, **headers: str) -> Wire:
@@ -228,6 +232,35 @@ async def test_more_requests_than_are_answered_at_one_time_are_told_to_come_back
     await asyncio.gather(*held, scrape)
     await edge(scope_of(), wires[3].receive, wires[3].send)
     assert [wire.status for wire in wires] == [200, 200, 429, 200, 200]
+
+
+class SlowWire(Wire):
+    """A sender who stops after the first pieces."""
+
+    async def receive(self) -> dict[str, Any]:
+        message = await super().receive()
+        return message | {"more_body": True} if message["type"] == "http.request" else message
+
+
+async def test_slow_senders_take_no_place() -> None:
+    edge = edge_around(Echo(), max_in_flight=1)
+    slow = [SlowWire(b"abc") for _ in range(5)]
+    sending = [asyncio.create_task(edge(scope_of(), wire.receive, wire.send)) for wire in slow]
+    await asyncio.sleep(0.01)
+    wire = Wire(b"abc")
+    await edge(scope_of(), wire.receive, wire.send)
+    assert wire.status == 200
+    assert not any(each.done() for each in sending)
+    await asyncio.gather(*sending)
+    assert [each.status for each in slow] == [408] * 5
+    assert json.loads(slow[0].body)["type"] == "urn:longtail:problem:body-too-slow"
+    assert (b"connection", b"close") in slow[0].sent[0]["headers"]
+
+
+async def test_what_is_too_long_and_slow_is_too_long() -> None:
+    wire = SlowWire(b"x" * 11)
+    await edge_around(Echo())(scope_of(), wire.receive, wire.send)
+    assert wire.status == 413
 
 
 async def test_interactions_may_be_longer() -> None:

@@ -93,6 +93,16 @@ def test_keys_are_in_no_representation() -> None:
     assert FIRST not in repr(ServiceSettings(api_keys=FIRST))
 
 
+def test_bodies_together_are_bounded_and_given_back() -> None:
+    opened = gate(max_in_flight=2, max_body_bytes=1024, max_interactions_bytes=2048)
+    for _ in range(2):
+        with opened.holding() as first, opened.holding() as second:
+            first(2048)
+            second(2048)
+            with pytest.raises(Overloaded):
+                first(1)
+
+
 def test_places_are_given_back_whatever_happens() -> None:
     opened = gate(max_in_flight=1)
     for _ in range(3):

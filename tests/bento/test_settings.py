@@ -41,6 +41,7 @@ def test_settings_come_out_of_the_environment_as_they_went_in(tmp_path: Path, mo
         profile="gpu",
         start_timeout_s=12.5,
         max_body_bytes=2048,
+        body_timeout_s=3.5,
         max_in_flight=7,
         access_log=False,
         api_keys=SecretStr("a-key-of-25-characters-xx,another-one-of-length"),
