@@ -68,4 +68,5 @@ def _loaded_facts(release: LiveRelease) -> dict[str, object]:
         "prompt_sha256": pinned.prompt_sha256,
         "in_flight": release.in_flight,
         "fingerprint": fingerprint,
+        "measured": release.measured,
     }

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from longtail_bento.catalogue import Catalogue
 from longtail_bento.description_cache import DescriptionCache
+from longtail_bento.measured import Measured, read_measured
 from longtail_bento.retriever import OnnxRetriever, Retriever
 from longtail_bento.settings import ServiceSettings
 from longtail_bento.shared_writing import SharedWriting
@@ -37,6 +38,7 @@ class LiveRelease:
         fingerprint: What the encoder made of the probes when the index was built.
         transport: The way to Triton.
         settings: Time limits.
+        measured: What its parts measured when they were exported; None where nothing says so.
 
     Attributes:
         in_flight: Requests that hold it.
@@ -57,8 +59,10 @@ class LiveRelease:
         fingerprint: Fingerprint,
         transport: Transport,
         settings: ServiceSettings,
+        measured: Measured | None = None,
     ) -> None:
         self.release = release
+        self.measured = measured
         self.catalogue = catalogue
         self.retriever = retriever
         self.name = release.name
@@ -183,12 +187,14 @@ def load_release(settings: ServiceSettings, transport: Transport, name: str | No
             f"index: {folder / 'vectors.npy'}: expected vectors of {fingerprint.vectors.shape[1]} dimensions, as its "
             f"fingerprint has, got {catalogue.vectors.shape[1]}; export the catalogue again"
         )
+    encoder_folder = settings.model_repository / TEXT_ENCODER.name / release.encoder.version
     return LiveRelease(
         release,
         catalogue,
         OnnxRetriever(folder / "top_k.onnx", catalogue.vectors),
-        TextTokenizer(settings.model_repository / TEXT_ENCODER.name / release.encoder.version / "tokenizer.json"),
+        TextTokenizer(encoder_folder / "tokenizer.json"),
         fingerprint,
         transport,
         settings,
+        read_measured(encoder_folder),
     )

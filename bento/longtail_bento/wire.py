@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 from longtail_bento.domain import Interaction
 from longtail_bento.flow.filtering import MAX_CONDITIONS, MAX_DEPTH, check_filter
 from longtail_bento.json_exact import NOT_BLANK, WHOLE
+from longtail_bento.measured import Measured
 from longtail_client.calls import Priority
 from longtail_client.release_report import ReleaseReport
 
@@ -267,6 +268,10 @@ class ReleaseOut(BaseModel):
     prompt_sha256: str | None = None
     in_flight: int | None = Field(default=None, description="Requests that hold it now.")
     fingerprint: FingerprintOut | None = None
+    measured: Measured | None = Field(default=None, description="What its parts measured when they were exported.")
+    quality: dict[str, float] | None = Field(
+        default=None, description="What evaluations of the release measured, by the figure's name; none so far."
+    )
     report: ReleaseReport | None = Field(default=None, description="What it showed in shadow and on canary.")
     objections: list[str] | None = Field(default=None, description="What speaks against promoting it.")
 

@@ -197,8 +197,30 @@ class Fingerprint:
 
 
 @dataclass(frozen=True, slots=True)
+class EncoderMeasured:
+    """How the encoder as served compares with its float32 source, measured before it was published."""
+
+    mean_cosine: float | None = None
+    worst_cosine: float | None = None
+    neighbour_overlap: float | None = None
+    batch_invariance: float | None = None
+    padding_invariance: float | None = None
+    throughput_ratio: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What was measured of a release's parts when they were exported."""
+
+    encoder: EncoderMeasured | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Release:
-    """One release: where it is, what it pins, how it fares; ``report`` is what it showed in shadow and on canary."""
+    """One release: where it is, what it pins, how it fares.
+
+    ``report`` is what it showed in shadow and on canary, ``quality`` what evaluations of it measured.
+    """
 
     release: str
     status: str
@@ -216,6 +238,8 @@ class Release:
     prompt_sha256: str | None = None
     in_flight: int | None = None
     fingerprint: Fingerprint | None = None
+    measured: Measured | None = None
+    quality: Mapping[str, float] | None = None
     report: Mapping[str, Any] | None = None
     objections: tuple[str, ...] | None = None
 

@@ -482,8 +482,37 @@ class ReleaseReport(_message.Message):
     canary: CanaryEvidence
     def __init__(self, release: _Optional[str] = ..., compared_with: _Optional[str] = ..., written_at: _Optional[str] = ..., shadow: _Optional[_Union[ShadowEvidence, _Mapping]] = ..., canary: _Optional[_Union[CanaryEvidence, _Mapping]] = ...) -> None: ...
 
+class EncoderMeasured(_message.Message):
+    __slots__ = ("mean_cosine", "worst_cosine", "neighbour_overlap", "batch_invariance", "padding_invariance", "throughput_ratio")
+    MEAN_COSINE_FIELD_NUMBER: _ClassVar[int]
+    WORST_COSINE_FIELD_NUMBER: _ClassVar[int]
+    NEIGHBOUR_OVERLAP_FIELD_NUMBER: _ClassVar[int]
+    BATCH_INVARIANCE_FIELD_NUMBER: _ClassVar[int]
+    PADDING_INVARIANCE_FIELD_NUMBER: _ClassVar[int]
+    THROUGHPUT_RATIO_FIELD_NUMBER: _ClassVar[int]
+    mean_cosine: float
+    worst_cosine: float
+    neighbour_overlap: float
+    batch_invariance: float
+    padding_invariance: float
+    throughput_ratio: float
+    def __init__(self, mean_cosine: _Optional[float] = ..., worst_cosine: _Optional[float] = ..., neighbour_overlap: _Optional[float] = ..., batch_invariance: _Optional[float] = ..., padding_invariance: _Optional[float] = ..., throughput_ratio: _Optional[float] = ...) -> None: ...
+
+class Measured(_message.Message):
+    __slots__ = ("encoder",)
+    ENCODER_FIELD_NUMBER: _ClassVar[int]
+    encoder: EncoderMeasured
+    def __init__(self, encoder: _Optional[_Union[EncoderMeasured, _Mapping]] = ...) -> None: ...
+
 class Release(_message.Message):
-    __slots__ = ("release", "place", "percent", "status", "reason", "encoder_version", "encoder_sha256", "tokenizer_sha256", "generator_version", "catalogue", "n_items", "dim", "index_sha256", "prompt_sha256", "in_flight", "fingerprint", "report", "objections")
+    __slots__ = ("release", "place", "percent", "status", "reason", "encoder_version", "encoder_sha256", "tokenizer_sha256", "generator_version", "catalogue", "n_items", "dim", "index_sha256", "prompt_sha256", "in_flight", "fingerprint", "report", "objections", "measured", "quality")
+    class QualityEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: float
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
     RELEASE_FIELD_NUMBER: _ClassVar[int]
     PLACE_FIELD_NUMBER: _ClassVar[int]
     PERCENT_FIELD_NUMBER: _ClassVar[int]
@@ -502,6 +531,8 @@ class Release(_message.Message):
     FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
     REPORT_FIELD_NUMBER: _ClassVar[int]
     OBJECTIONS_FIELD_NUMBER: _ClassVar[int]
+    MEASURED_FIELD_NUMBER: _ClassVar[int]
+    QUALITY_FIELD_NUMBER: _ClassVar[int]
     release: str
     place: str
     percent: float
@@ -520,7 +551,9 @@ class Release(_message.Message):
     fingerprint: Fingerprint
     report: ReleaseReport
     objections: Texts
-    def __init__(self, release: _Optional[str] = ..., place: _Optional[str] = ..., percent: _Optional[float] = ..., status: _Optional[str] = ..., reason: _Optional[str] = ..., encoder_version: _Optional[str] = ..., encoder_sha256: _Optional[str] = ..., tokenizer_sha256: _Optional[str] = ..., generator_version: _Optional[str] = ..., catalogue: _Optional[str] = ..., n_items: _Optional[int] = ..., dim: _Optional[int] = ..., index_sha256: _Optional[str] = ..., prompt_sha256: _Optional[str] = ..., in_flight: _Optional[int] = ..., fingerprint: _Optional[_Union[Fingerprint, _Mapping]] = ..., report: _Optional[_Union[ReleaseReport, _Mapping]] = ..., objections: _Optional[_Union[Texts, _Mapping]] = ...) -> None: ...
+    measured: Measured
+    quality: _containers.ScalarMap[str, float]
+    def __init__(self, release: _Optional[str] = ..., place: _Optional[str] = ..., percent: _Optional[float] = ..., status: _Optional[str] = ..., reason: _Optional[str] = ..., encoder_version: _Optional[str] = ..., encoder_sha256: _Optional[str] = ..., tokenizer_sha256: _Optional[str] = ..., generator_version: _Optional[str] = ..., catalogue: _Optional[str] = ..., n_items: _Optional[int] = ..., dim: _Optional[int] = ..., index_sha256: _Optional[str] = ..., prompt_sha256: _Optional[str] = ..., in_flight: _Optional[int] = ..., fingerprint: _Optional[_Union[Fingerprint, _Mapping]] = ..., report: _Optional[_Union[ReleaseReport, _Mapping]] = ..., objections: _Optional[_Union[Texts, _Mapping]] = ..., measured: _Optional[_Union[Measured, _Mapping]] = ..., quality: _Optional[_Mapping[str, float]] = ...) -> None: ...
 
 class ReleasesResponse(_message.Message):
     __slots__ = ("release", "revision", "releases")
