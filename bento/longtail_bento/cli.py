@@ -68,7 +68,7 @@ def up(
     ):
         ready_s = time.monotonic() - began_s
         _say(f"ready after {ready_s:.1f} s")
-        http, grpc = f"http://{settings.host}:{settings.port}", f"grpc://{settings.host}:{settings.grpc_port}"
+        http, grpc = settings.url, f"grpc://{settings.host}:{settings.grpc_port}"
         triton = f"127.0.0.1:{settings.triton_grpc_port}"
         if as_json:
             doors = {} if triton_only else {"http": http, "grpc": grpc}

@@ -42,7 +42,7 @@ class ServiceProcess:
 
     def __init__(self, settings: ServiceSettings, *, target: str = "longtail_bento.service:Longtail") -> None:
         self.settings = settings
-        self.url = f"http://{settings.host}:{settings.port}"
+        self.url = settings.url
         self.log_path = settings.var / "log" / f"service-{settings.port}.log"
         self._target = target
         self._process: subprocess.Popen[bytes] | None = None

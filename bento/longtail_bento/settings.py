@@ -142,8 +142,15 @@ class ServiceSettings(ClientSettings):
         """The database's URL, the default filled in."""
         return self.database_url or f"sqlite:///{(self.var / 'longtail.db').absolute()}"
 
+    @property
+    def url(self) -> str:
+        """The service's HTTP door, as a process of this machine reaches it."""
+        anywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  nobody listens on what these addresses name
+        host = anywhere.get(self.host, self.host)
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
     def as_environment(self) -> dict[str, str]:
-        """Write the settings as the variables that another longtail process reads."""
+        """Write the settings as the variables that another longtail process reads, its client's URL included."""
         values = {name: getattr(self, name) for name in type(self).model_fields}
         values["var"] = self.var.absolute()
         values["model_repository"] = self.model_repository.absolute()
@@ -152,6 +159,7 @@ class ServiceSettings(ClientSettings):
             if isinstance(value, SecretStr):
                 values[name] = value.get_secret_value()
         variables = {f"LONGTAIL_{name.upper()}": str(value) for name, value in values.items() if value is not None}
+        variables["LONGTAIL_URL"] = self.url
         if self.api_keys is not None:  # what a command shows that is run beside the service
             variables["LONGTAIL_API_KEY"] = self.api_keys.get_secret_value().split(",")[0].strip()
         return variables

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr, ValidationError
 
+from longtail_bento.processes import run_command
 from longtail_bento.settings import ServiceSettings
 
 
@@ -73,6 +75,29 @@ def test_relative_folders_become_absolute_for_other_processes(monkeypatch: pytes
 def test_another_process_finds_triton_on_its_grpc_port() -> None:
     environment = ServiceSettings(triton_grpc_port=8555).as_environment()
     assert environment["LONGTAIL_TRITON_GRPC"] == "127.0.0.1:8555"
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:3555"),
+        ("0.0.0.0", "http://127.0.0.1:3555"),
+        ("::", "http://[::1]:3555"),
+        ("::1", "http://[::1]:3555"),
+        ("longtail.example", "http://longtail.example:3555"),
+    ],
+)
+def test_another_process_finds_the_service_on_its_port(host: str, url: str) -> None:
+    assert ServiceSettings(host=host, port=3555).as_environment()["LONGTAIL_URL"] == url
+
+
+def test_a_command_beside_the_service_recommends_through_it(unused_tcp_port: int, tmp_path: Path) -> None:
+    """`longtail up -- longtail recommend` on a port of its own; here nothing answers there, which it says."""
+    script = "from longtail_client.cli import main; main()"
+    told = tmp_path / "told.txt"
+    command = f'"{sys.executable}" -c "{script}" recommend --user-id 1 2> "{told}"'
+    assert run_command(["sh", "-c", command], ServiceSettings(port=unused_tcp_port)) == 4
+    assert f"http://127.0.0.1:{unused_tcp_port}" in told.read_text()
 
 
 def test_an_argument_outweighs_the_environment_and_that_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
