@@ -20,6 +20,7 @@ from longtail_bento.gate import Gate
 from longtail_bento.settings import ServiceSettings
 from longtail_bento.triton.ending import end_group
 from longtail_bento.triton.launcher import ALL_MODELS, TritonServer
+from longtail_bento.triton.tied import tied
 from longtail_bento.triton.watchdog import Watchdog
 from longtail_client.contract import TEXT_ENCODER
 from longtail_client.errors import OperatorError
@@ -75,10 +76,12 @@ class ServiceProcess:
         Path(variables["BENTOML_HOME"]).mkdir(parents=True, exist_ok=True)
         with self.log_path.open("wb") as log:
             self._process = subprocess.Popen(
-                [
-                    *(sys.executable, "-m", "bentoml", "serve", self._target),
-                    *("--host", self.settings.host, "--port", str(self.settings.port)),
-                ],
+                tied(
+                    [
+                        *(sys.executable, "-m", "bentoml", "serve", self._target),
+                        *("--host", self.settings.host, "--port", str(self.settings.port)),
+                    ]
+                ),
                 env=variables,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import time
 
 import bentoml
@@ -17,6 +18,7 @@ from longtail_bento.interactions import Interactions
 from longtail_bento.release_set import ReleaseSet
 from longtail_bento.settings import ServiceSettings
 from longtail_bento.trials import Trials
+from longtail_bento.triton.tied import end_with_parent
 from longtail_client.errors import LongtailError
 from longtail_client.triton_transport import TritonTransport
 
@@ -50,6 +52,7 @@ class Longtail:
     @bentoml.on_startup
     async def start(self) -> None:
         """Load the live release; Triton may be away meanwhile."""
+        end_with_parent(os.getppid())  # BentoML's own process, which nobody restarts for its workers
         if settings.access_log:
             access_log.start()
         key = settings.triton_admin_key

@@ -123,3 +123,13 @@ def test_a_release_that_cannot_be_loaded_is_said_at_once_and_not_waited_for(
     path.write_text(path.read_text().replace("first", "other"))
     with pytest.raises(ServiceDied, match=r"(?s)the service could not start.*release\.json"):
         ServiceProcess(make_settings()).start()
+
+
+def test_workers_do_not_outlive_a_parent_that_was_killed(service: ServiceProcess) -> None:
+    assert service.pid is not None
+    parent = psutil.Process(service.pid)
+    workers = [each for each in parent.children(recursive=True) if "_bentoml_impl" in " ".join(each.cmdline())]
+    assert workers
+    parent.kill()
+    _, alive = psutil.wait_procs(workers, timeout=60)
+    assert alive == []

@@ -14,6 +14,7 @@ import numpy as np
 from longtail_bento.settings import ServiceSettings
 from longtail_bento.triton.ending import end_group
 from longtail_bento.triton.server import arguments, assemble_backends, environment, find_installation
+from longtail_bento.triton.tied import tied
 from longtail_client.contract import GENERATOR, TEXT_ENCODER
 from longtail_client.encoder import padded
 from longtail_client.errors import ModelUnavailable, OperatorError, Unavailable
@@ -74,15 +75,17 @@ class TritonServer:
             self.log_path.replace(self.log_path.with_suffix(".previous.log"))
         with self.log_path.open("wb") as log:
             self._process = subprocess.Popen(
-                arguments(
-                    installation,
-                    model_repository=settings.model_repository,
-                    backends=backends,
-                    profile=settings.profile,
-                    models=self.models,
-                    ports=(settings.triton_http_port, settings.triton_grpc_port, settings.triton_metrics_port),
-                    admin_key=self.admin_key,
-                    shm_prefix=self._shm_prefix,
+                tied(
+                    arguments(
+                        installation,
+                        model_repository=settings.model_repository,
+                        backends=backends,
+                        profile=settings.profile,
+                        models=self.models,
+                        ports=(settings.triton_http_port, settings.triton_grpc_port, settings.triton_metrics_port),
+                        admin_key=self.admin_key,
+                        shm_prefix=self._shm_prefix,
+                    ),
                 ),
                 env=environment(installation),
                 stdin=subprocess.DEVNULL,
