@@ -11,6 +11,7 @@ from google.protobuf.message import DecodeError, Message
 
 from longtail_bento import access_log, metrics
 from longtail_bento.edge import accepted_request_id
+from longtail_bento.grpc_nesting import cut_short
 from longtail_bento.grpc_status import code_of, retry_after_s, trailers_of
 from longtail_bento.problem import problem_of, unknown_problem
 from longtail_client.errors import LongtailError, MalformedBody
@@ -82,13 +83,16 @@ class Call:
 
 
 def parsed(message: type[M], raw: bytes) -> M:
-    """Read bytes as a message.
+    """Read bytes as a message; of one that is nested too deeply for protobuf, what is not too deep.
 
     Raises:
         MalformedBody: They are no such message.
     """
     try:
-        read: M = message.FromString(raw)
+        try:
+            read: M = message.FromString(raw)
+        except DecodeError:
+            read = message.FromString(cut_short(raw, message.DESCRIPTOR))
     except DecodeError as error:
         raise MalformedBody(f"expected a message {message.DESCRIPTOR.full_name}, got bytes that are none") from error
     return read

@@ -35,6 +35,8 @@ def refusal_of(errors: Sequence[Mapping[str, Any]]) -> InvalidRequest:
     if place and place[0] in _PARTS:
         del place[0]
     message = str(first["msg"]).removeprefix("Value error, ")
+    if first["type"] == "missing" or (first["type"] == "too_short" and first["ctx"]["actual_length"] == 0):
+        message = "expected something, got nothing"  # an empty list and none are one thing on gRPC
     if not place and ": " in message:  # a rule over several fields begins with their names
         return InvalidRequest(message, field=message.partition(":")[0])
     field = ".".join(place) or "body"

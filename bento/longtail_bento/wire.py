@@ -58,7 +58,10 @@ def _taste_schema(*saying: str) -> dict[str, Any]:
     nobody = {"user_id": {"type": "null"}}
     return {
         "anyOf": [
-            {"required": ["user_id"], "properties": {"user_id": {"type": "string"}, "history": {"type": "null"}}},
+            {
+                "required": ["user_id"],
+                "properties": {"user_id": {"type": "string"}, "history": {"type": ["array", "null"], "maxItems": 0}},
+            },
             *({"required": [name], "properties": nobody | {name: {"type": "array", "minItems": 1}}} for name in others),
         ]
     }
@@ -92,7 +95,7 @@ class DescribeRequest(_Request):
 
     @model_validator(mode="after")
     def _whose_taste(self) -> Self:
-        if self.user_id is not None and self.history is not None:
+        if self.user_id is not None and self.history:  # an empty list and none are one thing on gRPC
             raise ValueError("user_id, history: give one of them, not both")
         if self.user_id is None and not self.history and not self._says_something_else():
             raise ValueError("history: give a user_id, a history that is not empty, or a steer sentence")
