@@ -18,6 +18,9 @@ from longtail_client.contract import Matrix, Vector
 from longtail_client.errors import ReleaseInvalid, UnknownItem
 from longtail_client.release import liked_phrase
 
+_FILTERED_TOO = {"item_id", "title"}
+"""Columns that answers show beside the attributes, and that a filter may name like one."""
+
 _SERVED_APART = {"item_id", "title", "text", "kind", "popularity", "popularity_percentile", "is_tail"}
 
 
@@ -61,7 +64,7 @@ class Catalogue:
             item_ids=item_ids,
             titles=items["title"].to_pylist(),
             kinds=items["kind"].to_pylist(),
-            attributes=_Attributes(items.drop_columns(sorted(_SERVED_APART)).combine_chunks()),
+            attributes=_Attributes(items.drop_columns(sorted(_SERVED_APART - _FILTERED_TOO)).combine_chunks()),
             popularity=items["popularity"].to_numpy(),
             popularity_percentile=items["popularity_percentile"].to_numpy(),
             is_tail=items["is_tail"].to_numpy(),
@@ -74,7 +77,7 @@ class Catalogue:
         return liked_phrase(self.titles[row], self.kinds[row])
 
     def column(self, attribute: str) -> AttributeColumn | None:
-        """Find an attribute to filter on; None where the catalogue has none of this name, or one of nested records."""
+        """Find an attribute, the id or the title to filter on; None where there is none, or one of nested records."""
         return self.attributes.column(attribute) if isinstance(self.attributes, _Attributes) else None
 
     def require(self, item_id: str, *, field: str) -> None:
@@ -101,10 +104,15 @@ def _read_index(path: Path, n_items: int) -> Matrix:
 
 
 class _Attributes(Sequence[Mapping[str, Any]]):
-    """Attributes by row, kept as columns: as objects, those of a million items take gigabytes."""
+    """Attributes by row, kept as columns: as objects, those of a million items take gigabytes.
+
+    Args:
+        table: The attributes, and what may be filtered on like them.
+    """
 
     def __init__(self, table: Any) -> None:
         self._table = table
+        self._shown = [name for name in table.column_names if name not in _FILTERED_TOO]
         self._columns: dict[str, AttributeColumn | None] = {}
 
     def column(self, name: str) -> AttributeColumn | None:
@@ -129,7 +137,7 @@ class _Attributes(Sequence[Mapping[str, Any]]):
             return _Attributes(self._table.take(list(range(*row.indices(len(self))))))
         if not -len(self) <= row < len(self):
             raise IndexError(row)
-        return {name: self._table[name][row].as_py() for name in self._table.column_names}
+        return {name: self._table[name][row].as_py() for name in self._shown}
 
 
 def _distinct(column: Any) -> AttributeColumn | None:
@@ -140,6 +148,10 @@ def _distinct(column: Any) -> AttributeColumn | None:
         entries = pc.list_flatten(entries)
     if pa.types.is_dictionary(entries.type):
         entries = entries.dictionary_decode()
+    if pa.types.is_float16(entries.type):  # which Arrow can do little with
+        entries = entries.cast(pa.float32())
+    if pa.types.is_floating(entries.type):  # shown as null, and passing what null passes
+        entries = pc.if_else(pc.is_nan(entries), None, entries)
     if pa.types.is_nested(entries.type) or pa.types.is_null(entries.type):
         return None
     rows = rows[pc.is_valid(entries).to_numpy(zero_copy_only=False)].astype(np.int64)

@@ -21,8 +21,8 @@ _Text = Annotated[str, StringConstraints(min_length=1, max_length=4000, pattern=
 _Filter = Annotated[
     dict[str, Any],
     Field(
-        description="Exact conditions on attributes, all of them holding: {attribute: value | [values] | "
-        '{"gte": low, "lte": high}}; {"any": [filter, ...]} and {"not": filter} nest, '
+        description="Exact conditions on attributes, item_id and title, all of them holding: {attribute: value | "
+        '[values] | {"gte": low, "lte": high}}; {"any": [filter, ...]} and {"not": filter} nest, '
         f"{MAX_DEPTH} deep, {MAX_CONDITIONS} values and bounds in all. "
         "A list passes if any of its values does. An empty filter passes everything.",
         examples=[{"genres": ["Drama", "Western"], "year": {"gte": 1950, "lte": 1969}, "not": {"country": "France"}}],

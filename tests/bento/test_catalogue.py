@@ -113,3 +113,32 @@ def test_columns_hold_each_value_once_and_say_who_has_it() -> None:
 def test_a_filter_reads_the_published_columns(catalogue: Catalogue) -> None:
     mask = filter_mask({"genres": "horror", "year": {"lte": 1960}}, 20, catalogue.column)
     assert [catalogue.item_ids[row] for row in np.flatnonzero(mask)] == ["2", "6", "10"]
+
+
+def test_a_filter_reads_ids_and_titles_too(catalogue: Catalogue) -> None:
+    def passing(document: dict[str, object]) -> list[str]:
+        return [catalogue.item_ids[row] for row in np.flatnonzero(filter_mask(document, 20, catalogue.column))]
+
+    assert passing({"title": "film number 7"}) == ["7"]
+    assert passing({"item_id": ["7", "12", "none"]}) == ["7", "12"]
+    assert passing({"not": {"item_id": {"gte": "10"}}, "title": {"lte": "film number 11"}}) == ["1"]
+    assert catalogue.column("text") is None
+    assert "title" not in catalogue.attributes[0]
+
+
+@pytest.mark.parametrize("kind", ["float64", "float32", "float16"])
+def test_a_number_that_is_none_passes_what_nothing_passes(kind: str) -> None:
+    values = np.array([7.5, np.nan, 6.0, 8.0], dtype=kind)
+    attributes = _Attributes(pa.table({"rated": pa.array(values), "year": [1, 2, 3, 4]}))
+
+    def passing(document: dict[str, object]) -> list[int]:
+        return [int(row) for row in np.flatnonzero(filter_mask(document, 4, attributes.column))]
+
+    column = attributes.column("rated")
+    assert column is not None
+    assert not np.isnan(column.values.astype(np.float64)).any()
+    assert passing({"rated": {"gte": 7}}) == [0, 3]
+    assert passing({"rated": {"lte": 7}}) == [2]
+    assert passing({"rated": {"gte": -1e300, "lte": 1e300}}) == [0, 2, 3]
+    assert passing({"rated": [6, 8]}) == [2, 3]
+    assert passing({"not": {"rated": {"gte": 7}}}) == [1, 2]

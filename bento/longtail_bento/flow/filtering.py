@@ -1,4 +1,4 @@
-"""A filter in, one flag an item out: exact conditions on the catalogue's attributes.
+"""A filter in, one flag an item out: exact conditions on the catalogue's attributes, ids and titles.
 
 `{attribute: value | [values] | {"gte": low, "lte": high}}`, all of them holding; `{"any": [filter, …]}` holds where one
 of its filters does, `{"not": filter}` where its filter does not. An attribute that is a list passes if any of its
