@@ -23,6 +23,7 @@ from longtail_client.answers import (
     record_of,
 )
 from longtail_client.errors import InvalidRequest
+from longtail_client.request_check import check_fields
 
 P = ParamSpec("P")
 T_co = TypeVar("T_co", covariant=True)
@@ -72,7 +73,7 @@ class Call(Generic[T_co]):
         request_id: Names the call in the service's log; None has the service make one.
 
     Raises:
-        InvalidRequest: The request id is none that the service would take.
+        InvalidRequest: The request id is none that the service would take, or the doors would read a field differently.
     """
 
     grpc_method: str
@@ -88,6 +89,7 @@ class Call(Generic[T_co]):
             raise InvalidRequest(
                 "request_id: expected 1 to 128 letters, digits, and . _ : -, got something else", field="request_id"
             )
+        check_fields(self.document)
 
 
 def recommend(

@@ -43,6 +43,44 @@ async def test_an_empty_filter_passes_everything(longtail: Any) -> None:
         await longtail.recommend(**asked, filter={"not": {}})
 
 
+def nested(depth: int, *, inside: str = "not") -> dict[str, Any]:
+    made: dict[str, Any] = {"year": 1990}
+    for _ in range(depth):
+        made = {inside: made if inside == "not" else [made]}
+    return made
+
+
+@pytest.mark.parametrize(
+    ("asked", "field"),
+    [
+        ({"k": 2.0}, "k"),
+        ({"k": float("nan")}, "k"),
+        ({"k": True}, "k"),
+        ({"k": "2"}, "k"),
+        ({"seed": 7.0}, "seed"),
+        ({"deadline_ms": 900.0}, "deadline_ms"),
+        ({"user_id": None, "history": [{"item_id": "5"}, {"item_id": "5", "timestamp": 5.0}]}, "history.1.timestamp"),
+        ({"filter": nested(5)}, "filter.not.not.not.not.not"),
+        ({"filter": nested(19)}, "filter.not.not.not.not.not"),
+        ({"filter": nested(20)}, "filter"),
+        ({"filter": nested(3000)}, "filter"),
+        ({"filter": nested(9, inside="any")}, "filter.any.0.any.0.any.0.any.0.any.0"),
+        ({"filter": nested(3000, inside="any")}, "filter"),
+        ({"steer": [nested(3000)]}, "steer"),
+    ],
+)
+async def test_both_doors_refuse_the_same_field(longtail: Any, asked: dict[str, Any], field: str) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        await longtail.recommend(**{"user_id": "ada"} | asked)
+    assert refused.value.field == field
+
+
+async def test_both_doors_refuse_a_page_of_half_an_interaction(longtail: Any) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        await longtail.list_interactions(user_id="ada", limit=2.0)
+    assert refused.value.field == "limit"
+
+
 @pytest.mark.parametrize("request_id", ["", "a\nb", "é", "x" * 129])
 def test_a_request_id_that_cannot_travel_is_refused_before_it_does(request_id: str) -> None:
     with pytest.raises(InvalidRequest) as refused:
