@@ -15,7 +15,7 @@ from longtail_bento.domain import Described, Description, History
 from longtail_bento.flow.descriptions import describe_by_kinds, parse_descriptions
 from longtail_bento.flow.prompt import ASK_OPENINGS, MAX_LIKED, render_prompt
 from longtail_bento.releases import LiveRelease
-from longtail_bento.shared_writing import Listener
+from longtail_bento.shared_writing import Listener, Once
 from longtail_bento.wire import DescribeRequest, RecommendRequest, TokenEvent
 from longtail_client.contract import Priority
 from longtail_client.errors import ContractMismatch, DeadlineExceeded, ModelUnavailable, Unavailable
@@ -77,7 +77,7 @@ async def generated(
         history: What the user liked.
         live: The release that answers.
         clock: The request's time.
-        listener: Told of each piece of text; of what is kept, all at once.
+        listener: Told of each piece of text, once; of what is kept, all at once.
         share: The part of the time left that this may use.
 
     Raises:
@@ -93,12 +93,15 @@ async def generated(
             _tell(listener, [description.text for description in kept.descriptions])
         return kept
     key = (taste, n, request.seed, request.priority)
+    once = None if listener is None else Once(listener)
     async with clock.limited(share=share) as part:
         while True:
             joined = live.writing.runs(key)
-            write = partial(_written, request, history, live, part, listener is not None)
+            write = partial(_written, request, history, live, part, once is not None)
+            if once is not None:
+                once.begin()
             try:
-                found = await live.writing.wait_for(key, write, listener)
+                found = await live.writing.wait_for(key, write, once)
             except DeadlineExceeded:
                 if not joined:
                     raise

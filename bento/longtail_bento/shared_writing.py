@@ -13,6 +13,35 @@ Listener = Callable[[TokenEvent], None]
 Write = Callable[[Listener], Awaitable[Described]]
 
 
+class Once:
+    """A listener that hears no piece twice, where a text that it heard the start of is written again.
+
+    The second writing may take another course, for sampling depends on what shares its batch. Of such a text it hears
+    no more, rather than the end of one after the start of the other; the descriptions of the answer are the true ones.
+
+    Args:
+        listener: Told of what is new.
+    """
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+        self._heard: dict[int, str] = {}
+        self._written: dict[int, str] = {}
+
+    def begin(self) -> None:
+        """Say that all texts are written from their start now."""
+        self._written.clear()
+
+    def __call__(self, piece: TokenEvent) -> None:
+        """Hear a piece of a text."""
+        number = piece.description
+        heard = self._heard.get(number, "")
+        written = self._written[number] = self._written.get(number, "") + piece.text
+        if len(written) > len(heard) and written.startswith(heard):
+            self._heard[number] = written
+            self._listener(TokenEvent(description=number, text=written[len(heard) :]))
+
+
 class _Writing:
     def __init__(self, write: Write) -> None:
         self.pieces: list[TokenEvent] = []

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import AsyncIterator
 from typing import Any
 
 import numpy as np
@@ -138,6 +140,47 @@ async def test_anothers_deadline_is_not_mine(stage: Any) -> None:
     with pytest.raises(DeadlineExceeded):
         await hasty
     assert texts(await patient) == list(stage.transport.lines)
+
+
+@pytest.mark.parametrize("again", ["Drama, 1990s, France, Italy, Spain", "Western, 1960s, Mexico"])
+async def test_what_is_written_anew_after_anothers_deadline_is_heard_once(
+    stage: Any, again: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = "Drama, 1990s, France, Italy, Spain"
+    stage.transport.lines = (first,)
+    unbounded = stage.transport.stream
+
+    async def ended_in_time(*args: Any, timeout_s: float, **more: Any) -> AsyncIterator[Any]:
+        """A stream that Triton ends when its time is up, between two pieces."""
+        ends_at_s = time.monotonic() + timeout_s
+        async for piece in unbounded(*args, timeout_s=timeout_s, **more):
+            if time.monotonic() + stage.transport.delay_s > ends_at_s:
+                stage.transport.lines = (again,)
+                raise DeadlineExceeded("the time is up")
+            yield piece
+
+    monkeypatch.setattr(stage.transport, "stream", ended_in_time)
+    await describe(stage)
+    stage.transport.delay_s = 0.3
+    hasty_heard: list[TokenEvent] = []
+    patient_heard: list[TokenEvent] = []
+    heard = asyncio.Event()
+
+    def hear(piece: TokenEvent) -> None:
+        hasty_heard.append(piece)
+        heard.set()
+
+    hasty = asyncio.create_task(describe(stage, hear, seed=7, budget_ms=800, descriptions=1))
+    await heard.wait()
+    patient = asyncio.create_task(describe(stage, patient_heard.append, seed=7, budget_ms=30_000, descriptions=1))
+    with pytest.raises(DeadlineExceeded):
+        await hasty
+    assert texts(await patient) == [again]
+    told = "".join(piece.text for piece in patient_heard)
+    begun = "".join(piece.text for piece in hasty_heard)
+    assert first.startswith(begun)
+    assert len(begun) < len(first)
+    assert told == (again if again == first else begun), "of a text that takes another course, no more is told"
 
 
 async def test_few_bulk_generations_run_at_a_time_and_nobody_waits_behind_them(stage: Any) -> None:
