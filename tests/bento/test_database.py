@@ -100,6 +100,22 @@ def test_somebody_elses_table_is_left_alone(database_url: str) -> None:
         assert sa.inspect(connection).get_table_names() == ["interactions"]
 
 
+def test_a_table_that_takes_an_event_twice_is_left_alone(database_url: str) -> None:
+    statements = [each for each in BEFORE_MIGRATIONS.split(";") if each.strip()]
+    create, event = statements[0], "user_id, item_id, kind, timestamp"
+    assert f"UNIQUE ({event})" in create
+    with sync_engine(database_url).begin() as connection:
+        # Of a part of the event, of more than the event, and an index that is not unique.
+        connection.execute(sa.text(create.replace(f"UNIQUE ({event})", f"UNIQUE (user_id), UNIQUE ({event}, weight)")))
+        connection.execute(sa.text(f"CREATE INDEX events ON interactions ({event})"))
+    with pytest.raises(DatabaseInvalid, match=r"unique constraint over item_id, kind, timestamp, user_id.*add"):
+        migrate(url_of(database_url))
+    with sync_engine(database_url).begin() as connection:
+        assert sa.inspect(connection).get_table_names() == ["interactions"]
+        connection.execute(sa.text(f"CREATE UNIQUE INDEX one_event ON interactions ({event})"))
+    assert migrate(url_of(database_url)) == (None, "0002")
+
+
 @pytest.mark.parametrize("url", ["mysql://u@host/x", "postgresql+asyncpg://u@host/x", "no url", ""])
 def test_a_url_of_another_kind_is_refused_and_not_repeated(url: str) -> None:
     with pytest.raises(SettingsInvalid, match="LONGTAIL_DATABASE_URL: expected") as refused:
