@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -23,6 +23,7 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from longtail_bento.database import answering, migrate, open_engine, url_of
 from longtail_bento.description_cache import digest_of_user
@@ -57,6 +58,10 @@ FORGOTTEN_USERS = Table(
     sqlite_autoincrement=True,
 )
 """One row a user who was deleted, by the digest of the id; the highest id is the latest."""
+
+_RECORDING_LOCK = 0x7265636F  # as below
+_USER_GROUPS = 64
+"""Users share locks, so that a request of 10,000 users takes no more than PostgreSQL has by default."""
 
 _FORGETTING_LOCK = 0x666F7267  # any number that every process of longtail agrees on
 
@@ -149,9 +154,27 @@ class Interactions:
         pending = iter(user_id_and_interaction)
         with answering():
             async with self._engine.begin() as connection:
-                while chunk := list(islice(pending, _ROWS_A_STATEMENT)):
+                chunk = list(islice(pending, _ROWS_A_STATEMENT))
+                await self._take_turn(connection, chunk)
+                while chunk:
                     n_new += (await connection.execute(statement, [_row(*each) for each in chunk])).rowcount
+                    chunk = list(islice(pending, _ROWS_A_STATEMENT))
         return n_new
+
+    async def _take_turn(self, connection: AsyncConnection, chunk: Sequence[tuple[str, Interaction]]) -> None:
+        """Wait until nobody else is recording for the same users, so that their rows appear in the order of their ids.
+
+        A page begins behind an id that was read; a row that appeared later with a lower id would be in no page. Locks
+        are taken in one order, also where several chunks follow, so that no two requests wait for each other. SQLite
+        has one writer at a time anyway.
+        """
+        if self._engine.dialect.name != "postgresql" or not chunk:
+            return
+        groups = {int(digest_of_user(user_id)[:8], 16) % _USER_GROUPS for user_id, _ in chunk}
+        if len(chunk) == _ROWS_A_STATEMENT:
+            groups = set(range(_USER_GROUPS))
+        locks = text("SELECT pg_advisory_xact_lock(:lock, each) FROM unnest(CAST(:groups AS integer[])) AS each")
+        await connection.execute(locks, {"lock": _RECORDING_LOCK, "groups": sorted(groups)})
 
     async def delete_user(self, user_id: str) -> int:
         """Delete all interactions of a user, and tell every process of it, all or nothing.

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from tests.postgres_server import PostgresServer
+from tests.waiting import until
 
 from longtail_bento.domain import Interaction
 from longtail_bento.interactions import Interactions
@@ -108,6 +110,34 @@ async def test_pages_make_up_the_whole(store: Interactions) -> None:
     assert pages == [events[:3], events[3:6], events[6:]]
     assert (await store.page_of_user("ada", limit=7)).next is None
     assert (await store.page_of_user("ada", after=10**15)).interactions == []
+
+
+async def test_what_is_recorded_later_comes_later(store: Interactions, database_url: str) -> None:
+    """A row that appeared before others that are known already would be in no page of a reader who is behind it."""
+    await store.record([("ada", Interaction("first"))])
+    held, go_on = threading.Event(), threading.Event()
+
+    def slowly() -> Iterator[tuple[str, Interaction]]:
+        yield from (("ada", Interaction(f"slow-{index}")) for index in range(5000))
+        held.set()  # the first statement is done, and its ids are taken
+        go_on.wait()
+        yield "ada", Interaction("slow-last")
+
+    async def record_slowly() -> None:
+        other = Interactions(database_url)
+        await other.record(slowly())
+        await other.close()
+
+    slow = asyncio.create_task(asyncio.to_thread(lambda: asyncio.run(record_slowly())))
+    await until(held.is_set)
+    quick = asyncio.create_task(store.record([("ada", Interaction("quick")), ("bob", Interaction("quick"))]))
+    await asyncio.wait({quick}, timeout=0.5)
+    seen = await store.of_user("ada")
+    go_on.set()
+    await asyncio.gather(slow, quick)
+    everything = await store.of_user("ada")
+    assert len(everything) == 5003
+    assert everything[: len(seen)] == seen
 
 
 async def test_a_deleted_user_is_gone_and_nobody_else(store: Interactions) -> None:
