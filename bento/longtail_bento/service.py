@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import time
 
 import bentoml
 
@@ -15,16 +14,13 @@ from longtail_bento.gate import Gate
 from longtail_bento.grpc_server import GrpcDoor
 from longtail_bento.http_app import HttpDoor
 from longtail_bento.interactions import Interactions
+from longtail_bento.readiness import Readiness, infers
 from longtail_bento.release_set import ReleaseSet
 from longtail_bento.settings import ServiceSettings
 from longtail_bento.trials import Trials
 from longtail_bento.triton.tied import end_with_parent
-from longtail_client.errors import LongtailError
 from longtail_client.triton_transport import TritonTransport
 
-_PROBE_TEXT = "is anybody there"
-_PROBE_TIMEOUT_S = 5.0
-_PROBE_AGE_S = 1.0
 _GRACE_S = 10.0
 
 settings = ServiceSettings()
@@ -46,8 +42,7 @@ class Longtail:
     """One worker."""
 
     def __init__(self) -> None:
-        self._probed_at_s = float("-inf")
-        self._probe_passed = False
+        self._readiness = Readiness(lambda: infers(self._releases.live))
 
     @bentoml.on_startup
     async def start(self) -> None:
@@ -86,12 +81,4 @@ class Longtail:
 
     async def __is_ready__(self) -> bool:
         """Ready means: an inference of the live release went through within the last second, and its vectors fit."""
-        if time.monotonic() - self._probed_at_s > _PROBE_AGE_S:
-            try:
-                encoder = await self._releases.live.encoder(timeout_s=_PROBE_TIMEOUT_S)
-                await encoder.encode([_PROBE_TEXT], timeout_s=_PROBE_TIMEOUT_S)
-                self._probe_passed = True
-            except LongtailError:
-                self._probe_passed = False
-            self._probed_at_s = time.monotonic()
-        return self._probe_passed
+        return await self._readiness()
