@@ -14,6 +14,7 @@ The same release makes the same bytes, on whatever machine.
 
 from __future__ import annotations
 
+import fcntl
 import io
 import os
 import tarfile
@@ -135,7 +136,7 @@ def pack(name: str, target: Path, *, var: Path, model_repository: Path, advance:
         advance: Told of the bytes that were packed.
 
     Raises:
-        DataInvalid: ``target`` exists.
+        DataInvalid: ``target`` exists, or another process is writing it.
         DiskFull: There is no room for it.
         ReleaseInvalid: The release, or a file that it pins, is missing or changed.
     """
@@ -156,17 +157,36 @@ def pack(name: str, target: Path, *, var: Path, model_repository: Path, advance:
             )
     target.parent.mkdir(parents=True, exist_ok=True)
     staged = target.with_name(f".{target.name}.new")
-    try:
-        with room_for(target, staged), staged.open("wb") as file:
+    with room_for(target, staged), os.fdopen(os.open(staged, os.O_WRONLY | os.O_CREAT, 0o666), "wb") as file:
+        _take(file, staged, target)
+        try:
+            file.truncate()
             _write(file, listed, members, advance)
             file.flush()
             os.fsync(file.fileno())
-        staged.replace(target)
-    except BaseException:
-        staged.unlink(missing_ok=True)
-        raise
+            staged.replace(target)
+        except BaseException:
+            staged.unlink(missing_ok=True)
+            raise
     settle(target.parent)
     return listed
+
+
+def _take(file: io.BufferedWriter, staged: Path, target: Path) -> None:
+    """Lock a staged file for as long as it is open; a killed writer's lock is gone with it.
+
+    Raises:
+        DataInvalid: Another process has it, or finished it since it was opened.
+    """
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        mine = staged.exists() and os.path.samestat(os.fstat(file.fileno()), staged.stat())
+    except BlockingIOError:
+        mine = False
+    if not mine:
+        raise DataInvalid(
+            f"{target} is being packed by another process; wait for it, or name another file with --output"
+        )
 
 
 def _member(path: Path) -> Member:

@@ -139,6 +139,21 @@ def test_a_file_that_exists_is_not_overwritten(house: House, packed: Path) -> No
     assert packed.read_bytes() == before
 
 
+def test_of_two_who_pack_into_one_file_the_second_is_refused(house: House, packed: Path, tmp_path: Path) -> None:
+    target = tmp_path / "both.tar"
+    refused: list[str] = []
+
+    def pack_again(_n_bytes: int) -> None:
+        with pytest.raises(DataInvalid, match=r"both\.tar is being packed by another process") as error:
+            pack("one", target, var=house.var, model_repository=house.models, advance=lambda _: None)
+        refused.append(str(error.value))
+
+    pack("one", target, var=house.var, model_repository=house.models, advance=pack_again)
+    assert len(refused) > 1
+    assert target.read_bytes() == packed.read_bytes()
+    assert not list(tmp_path.glob(".*.new"))
+
+
 @pytest.mark.parametrize("damage", ["flip", "remove", "manifest"])
 def test_a_release_that_is_not_whole_is_not_packed(house: House, tmp_path: Path, damage: str) -> None:
     house.create("one")
