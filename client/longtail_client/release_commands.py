@@ -129,6 +129,8 @@ def verify(
     try:
         release = read_release(var, name)
     except ReleaseInvalid as error:
+        if not (releases_folder(var) / name / RELEASE_FILE).exists():
+            raise
         found = [str(error)]
     else:
         found = list(damages(release, var=var, model_repository=model_repository))

@@ -67,6 +67,7 @@ def test_a_name_that_is_no_release_is_refused_by_name(staged: House, longtail: R
     assert done.code == 3
     assert "Traceback" not in done.err
     assert "releases/tow/release.json, found none" in done.err
+    assert done.out == ""
     assert read_state(staged.var) == before
 
 
