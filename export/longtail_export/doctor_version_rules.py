@@ -54,6 +54,24 @@ def _overwritten_version(repository: ModelRepository, _: Machine) -> Iterator[Pl
                 yield Place(path, _line_with(path, f'"{name}": "{sha256}"'), str(error))
 
 
+def _empty_version(repository: ModelRepository, _: Machine) -> Iterator[Place]:
+    for model, version, folder in repository.version_folders():
+        if not any(path.is_file() for path in folder.rglob("*")):
+            yield _place_of_version(model, version, f"version {version} has no file")
+
+
+def _unnamed_file(repository: ModelRepository, _: Machine) -> Iterator[Place]:
+    for _model, _version, folder in repository.version_folders():
+        try:
+            named = {MANIFEST, *read_manifest(folder)["files"]}
+        except ReleaseInvalid:
+            continue
+        there = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+        for path in sorted(there):
+            if str(path) not in named and "__pycache__" not in path.parts:
+                yield Place(folder / MANIFEST, 1, f"{path} is in the folder, and the manifest does not name it")
+
+
 def _python_cache(repository: ModelRepository, _: Machine) -> Iterator[Place]:
     for model, version, folder in repository.version_folders():
         for cache in sorted(folder.rglob("__pycache__")):
@@ -140,6 +158,23 @@ VERSION_RULES = (
         "of either, and releases that pin the old files are refused.",
         mend="Put the published files back, and publish the new ones under the next number.",
         find=_overwritten_version,
+    ),
+    Rule(
+        "empty-version",
+        "error",
+        why="Triton finds nothing to load in the folder; a model without another version that loads is not served at "
+        "all.",
+        mend="Export that version again, or remove the folder and write what is published with `longtail export "
+        "config`.",
+        find=_empty_version,
+    ),
+    Rule(
+        "unnamed-file",
+        "warning",
+        why="It came after the version was published: no release pins it and `longtail release pack` leaves it behind, "
+        "so that another host serves without it what this one serves with it.",
+        mend="Remove it, or publish the version with it under the next number.",
+        find=_unnamed_file,
     ),
     Rule(
         "python-cache",

@@ -78,6 +78,11 @@ def planted(
     return pytest.param(name, at, old, new, plant, says, id=f"{name}-{re.sub(r'[^a-z0-9]+', '-', says.lower())[:40]}")
 
 
+def publish_again(model: Path) -> None:
+    (model / "1" / "manifest.json").unlink()
+    write_manifest(model / "1", {"model": "double"})
+
+
 def python_model(code: str) -> Callable[[Path], None]:
     """Make the model one of the python backend, with a response cache."""
 
@@ -85,6 +90,7 @@ def python_model(code: str) -> Callable[[Path], None]:
         edit(model, 'backend: "onnxruntime"', 'backend: "python"')
         edit(model, "dynamic_batching { }", "dynamic_batching { }\nresponse_cache { enable: true }")
         (model / "1" / "model.py").write_text(code)
+        publish_again(model)
 
     return plant
 
@@ -92,6 +98,7 @@ def python_model(code: str) -> Callable[[Path], None]:
 def python_model_with_a_second_file(model: Path) -> None:
     python_model("from asked import asked\n")(model)
     (model / "1" / "asked.py").write_text("asked = lambda request: (lambda read: read())(request.parameters)\n")
+    publish_again(model)
 
 
 def decoupled(model: Path) -> None:
@@ -101,8 +108,7 @@ def decoupled(model: Path) -> None:
 
 def overwritten(model: Path) -> None:
     (model / "1" / "tokenizer.json").write_text("{}")
-    (model / "1" / "manifest.json").unlink()
-    write_manifest(model / "1", {"model": "double"})
+    publish_again(model)
     (model / "1" / "tokenizer.json").write_text("{ }")
 
 
@@ -258,7 +264,7 @@ PLANTED = [
     planted(
         "unserved-version",
         "config.pbtxt:8",
-        plant=lambda model: (model / "2").mkdir(),
+        plant=lambda model: shutil.copytree(model / "1", model / "2"),
         says="no version policy names version 2, and there is such a folder",
     ),
     planted("overwritten-version", "1/manifest.json:5", plant=overwritten, says="tokenizer.json: expected sha256"),
@@ -273,6 +279,18 @@ PLANTED = [
         "1/manifest.json:1",
         plant=lambda model: (model / "1" / "manifest.json").write_text("{"),
         says="expected a manifest at",
+    ),
+    planted(
+        "empty-version",
+        "config.pbtxt:7",
+        plant=lambda model: [path.unlink() for path in (model / "1").iterdir()],
+        says="version 1 has no file",
+    ),
+    planted(
+        "unnamed-file",
+        "1/manifest.json:1",
+        plant=lambda model: (model / "1" / "model.onnx.data").write_text("weights"),
+        says="model.onnx.data is in the folder, and the manifest does not name it",
     ),
     planted(
         "python-cache",
@@ -358,7 +376,7 @@ def test_an_engine_that_batches_in_flight_may_have_optional_inputs_and_warms_its
 def test_a_version_that_one_profile_serves_is_served(model: Path) -> None:
     (model / "configs").mkdir()
     (model / "configs" / "gpu.pbtxt").write_text(CONFIG.replace("[ 1 ] }\n", "[ 2 ] }\n"))
-    (model / "2").mkdir()
+    shutil.copytree(model / "1", model / "2")
     assert found(model) == []
 
 
@@ -382,7 +400,9 @@ def test_our_configurations_are_clean(tmp_path: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, target)
         for version in re.findall(r"\d+", re.search(r"versions: \[(.*?)\]", path.read_text())[1]):  # type: ignore[index]
-            (tmp_path / target.relative_to(tmp_path).parts[0] / version).mkdir(exist_ok=True)
+            folder = tmp_path / target.relative_to(tmp_path).parts[0] / version
+            folder.mkdir(exist_ok=True)
+            (folder / "weights").touch()
     assert len(list(tmp_path.glob("**/*.pbtxt"))) == 6
     assert examine(tmp_path, Machine(cores=1, shm_bytes=64 << 20), RULES) == []
 
