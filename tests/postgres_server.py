@@ -15,7 +15,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-STARTED_WITHIN_S = 60.0
+STARTED_WITHIN_S = 180.0
 _BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
 
 
@@ -77,7 +77,7 @@ class PostgresServer:
         """End it; clients lose their connections."""
         if self._process is not None:
             self._process.send_signal(how)
-            self._process.wait(timeout=30)
+            self._process.wait(timeout=90)
             self._process = None
 
     def close(self) -> None:
@@ -93,5 +93,5 @@ class PostgresServer:
 
     def _administrate(self, statement: str) -> None:
         address = f"postgresql://longtail@127.0.0.1:{self.port}/postgres"
-        with psycopg.connect(address, autocommit=True, connect_timeout=5) as connection:
+        with psycopg.connect(address, autocommit=True, connect_timeout=30) as connection:
             connection.execute(statement.encode())

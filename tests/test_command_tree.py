@@ -46,7 +46,7 @@ def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[s
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=600,
         env={**os.environ, "COLUMNS": "200", **environment},
     )
 
@@ -134,7 +134,7 @@ def test_an_interrupted_command_says_so_and_ends_with_130(free_port_listener: so
     )
     connection, _ = free_port_listener.accept()  # it waits for an answer now
     program.send_signal(signal.SIGINT)
-    out, err = program.communicate(timeout=60)
+    out, err = program.communicate(timeout=300)
     connection.close()
     assert (program.returncode, out, err) == (130, "", "interrupted\n")
 
@@ -152,7 +152,7 @@ def test_a_reader_who_leaves_is_no_error(arguments: str) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     done = subprocess.run(
-        [*LONGTAIL, *arguments.split()], stdout=writing, stderr=subprocess.PIPE, text=True, check=False, timeout=60
+        [*LONGTAIL, *arguments.split()], stdout=writing, stderr=subprocess.PIPE, text=True, check=False, timeout=300
     )
     os.close(writing)
     assert done.stderr == ""

@@ -57,7 +57,7 @@ class House:
         }
         script = Path(__file__).parent / "killed_export.py"
         return subprocess.run(
-            [sys.executable, str(script), json.dumps(job)], capture_output=True, text=True, check=False, timeout=120
+            [sys.executable, str(script), json.dumps(job)], capture_output=True, text=True, check=False, timeout=600
         )
 
     def n_stored(self) -> int:

@@ -37,7 +37,7 @@ def test_a_full_disk_is_one_error_and_leaves_what_was_published(
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)

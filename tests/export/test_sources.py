@@ -224,7 +224,7 @@ def test_an_export_that_is_ended_while_it_downloads_leaves_nothing(cache: Path, 
     assert process.stdout.readline() == b"downloading\n"
     assert list((tmp_path / "var" / "sources").iterdir())
     process.terminate()
-    assert process.wait(30) == 143
+    assert process.wait(120) == 143
     process.stdout.close()
     assert list((tmp_path / "var" / "sources").iterdir()) == []
 

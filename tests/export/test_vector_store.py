@@ -116,10 +116,10 @@ def test_a_second_export_waits_for_the_first(folder: Path) -> None:
     with opened(folder) as store:
         thread = threading.Thread(target=second)
         thread.start()
-        assert waits.wait(10)
+        assert waits.wait(60)
         assert found == []
         store.append(digests_of(TEXTS[30:]), VECTORS[30:])
-    thread.join(10)
+    thread.join(60)
     assert found == [50]
     assert steps == [f"waiting for the export that writes to {folder}"]
 

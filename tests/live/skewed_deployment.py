@@ -58,22 +58,22 @@ class Deployment:
 
     def release_document(self, name: str) -> dict[str, Any]:
         """What ``GET /release`` says of a release."""
-        answer = httpx.get(f"{self.service.url}/release", timeout=30.0).json()
+        answer = httpx.get(f"{self.service.url}/release", timeout=90.0).json()
         return next((each for each in answer["releases"] if each["release"] == name), {})
 
     def worst_cosine(self, name: str) -> float:
         """What ``/metrics`` says of a release."""
-        text = httpx.get(f"{self.service.url}/metrics", timeout=30.0).text
+        text = httpx.get(f"{self.service.url}/metrics", timeout=90.0).text
         found = re.search(rf'^longtail_fingerprint_worst_cosine{{[^}}]*release="{name}"[^}}]*}} (\S+)$', text, re.M)
         return float(found[1]) if found else float("nan")
 
     def encode(self) -> httpx.Response:
         """Ask the live release for vectors."""
-        return httpx.post(f"{self.service.url}/encode", json={"texts": TEXTS}, timeout=30.0)
+        return httpx.post(f"{self.service.url}/encode", json={"texts": TEXTS}, timeout=90.0)
 
     def is_ready(self) -> bool:
         """Whether the service says so."""
-        return httpx.get(f"{self.service.url}/readyz", timeout=30.0).status_code == 200
+        return httpx.get(f"{self.service.url}/readyz", timeout=90.0).status_code == 200
 
     def check_live(self) -> None:
         """See the live release answer, with the vectors that it always gave."""

@@ -15,7 +15,7 @@ from longtail_bento.settings import ServiceSettings
 LONGTAIL = [sys.executable, "-c", "from longtail_client.cli import main; main()"]
 
 
-def run(*arguments: str, settings: ServiceSettings, timeout_s: float = 120.0) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str, settings: ServiceSettings, timeout_s: float = 600.0) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*LONGTAIL, *arguments],
         env=dict(os.environ) | settings.as_environment(),

@@ -29,7 +29,7 @@ def test_triton_tells_where_a_version_is_from(
     model: str, triton: TritonServer, settings: ServiceSettings, built: Path
 ) -> None:
     url = f"http://127.0.0.1:{settings.triton_http_port}/v2/models/{model}/config"
-    parameters = httpx.get(url, timeout=10.0).json()["parameters"]
+    parameters = httpx.get(url, timeout=60.0).json()["parameters"]
     manifest = read_manifest(built / "model_repository" / model / "1")
     assert parameters["longtail.1.source"]["string_value"] == manifest["source"]
     assert parameters["longtail.1.precision"]["string_value"] == manifest["precision"]

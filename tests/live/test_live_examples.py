@@ -32,7 +32,7 @@ def test_an_example_runs_as_it_is_written(
     command = [sys.executable, "-c"] if example.language == "python" else ["bash", "-euo", "pipefail", "-c"]
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     done = subprocess.run(
-        [*command, code], capture_output=True, text=True, check=False, timeout=120, cwd=built, env=environment
+        [*command, code], capture_output=True, text=True, check=False, timeout=600, cwd=built, env=environment
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()

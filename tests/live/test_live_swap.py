@@ -65,7 +65,7 @@ class House:
         """Run a command of `longtail` as an operator does."""
         environment = dict(os.environ) | self.settings.as_environment() | variables
         return subprocess.run(
-            [*LONGTAIL, *arguments], env=environment, capture_output=True, text=True, check=False, timeout=60.0
+            [*LONGTAIL, *arguments], env=environment, capture_output=True, text=True, check=False, timeout=300.0
         )
 
     async def done(self, *arguments: str, **variables: str) -> str:
@@ -116,7 +116,7 @@ def publish_release(house: Path, built: Path, name: str, version: str, triton_ur
         model_repository=house / "model_repository",
         encoder_version=version,
         triton_url=triton_url,
-        timeout_s=30.0,
+        timeout_s=120.0,
         progress=SilentProgress(),
     )
     create(
@@ -248,14 +248,14 @@ async def steady_load(house: House) -> AsyncIterator[Load]:
 
 
 async def places(house: House) -> dict[str, dict[str, Any]]:
-    async with httpx.AsyncClient(base_url=house.service.url, timeout=10.0) as client:
+    async with httpx.AsyncClient(base_url=house.service.url, timeout=60.0) as client:
         answer = (await client.get("/release")).json()
     return {entry["release"]: entry for entry in answer["releases"]}
 
 
 async def until(house: House, condition: Callable[[dict[str, dict[str, Any]]], Any]) -> dict[str, dict[str, Any]]:
     """Wait until `GET /release` shows something."""
-    for _ in range(600):
+    for _ in range(1800):
         seen = await places(house)
         if condition(seen):
             return seen

@@ -15,7 +15,7 @@ from tests.bento.triton.word_engine import WordEngine, WordRunning, word_of
 from longtail_bento.triton.backends.longtail_generator.engine import SamplingParameters
 from longtail_bento.triton.backends.longtail_generator.loop import EngineLoop, Job
 
-PATIENCE_S = 10.0
+PATIENCE_S = 60.0
 PLENTY = 100_000
 
 

@@ -36,7 +36,7 @@ class WordEngine:
 
     def step(self) -> None:
         if self._gate is not None:
-            assert self._gate.acquire(timeout=20)
+            assert self._gate.acquire(timeout=60)
         self.n_steps += 1
         for text in list(self.running):
             text.grow()
