@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,8 @@ from tokenizers.models import WordPiece
 from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 from tokenizers.processors import TemplateProcessing
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 from longtail_client.encoder import TextTokenizer
 
@@ -21,6 +24,30 @@ WORDS = (
     "a an and the of in with film number more quiet loud short drama comedy western horror thriller romance crime "
     "lighthouse sea about from war love child old new city small town spy music space"
 )
+
+
+LIVE = Path(__file__).parent / "live"
+
+
+class LiveTogether(LoadFileScheduling):
+    """How ``pytest -n 2`` shares the tests out: the live ones all to one process, any other file whole to either."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "live" if nodeid.startswith("tests/live/") else super()._split_scope(nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LiveTogether:
+    """Keep the live tests, which share servers and mind the time, in one process."""
+    return LiveTogether(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the live tests. Where processes share the tests, these come first: they take longest."""
+    live = {item for item in items if LIVE in item.path.parents}
+    for item in live:
+        item.add_marker(pytest.mark.live)
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items.sort(key=lambda item: item not in live)
 
 
 def pytest_collection_finish() -> None:

@@ -28,12 +28,6 @@ BUILT = Path(os.environ.get("LONGTAIL_TEST_BUILT", Path(__file__).parents[2]))
 """Folder with the `model_repository` and the `var` that `make export` builds."""
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.live)
-
-
 def free_ports(count: int) -> list[int]:
     """Return ports of loopback that nothing listens on."""
     sockets = [socket.socket() for _ in range(count)]
