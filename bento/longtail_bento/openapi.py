@@ -7,6 +7,8 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from longtail_bento.flow.filtering import FILTER_SCHEMAS
+
 _HEADERS: dict[str, Any] = {
     "X-Request-ID": {
         "description": "The caller's id of the request, or one that was made for it.",
@@ -28,6 +30,13 @@ def openapi_document(app: FastAPI, *, asks_for_keys: bool) -> dict[str, Any]:
         asks_for_keys: Whether a request without a key is refused.
     """
     document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+    schemas = document["components"]["schemas"]
+    schemas.update(FILTER_SCHEMAS)
+    for name in ("RecommendRequest", "SearchRequest"):
+        given = schemas[name]["properties"]["filter"]["anyOf"]
+        for option in [each for each in given if each.get("type") == "object"]:
+            del option["type"], option["additionalProperties"]
+            option["anyOf"] = [{"$ref": "#/components/schemas/Filter"}, {"type": "object", "maxProperties": 0}]
     for operations in document["paths"].values():
         for operation in operations.values():
             if not asks_for_keys:

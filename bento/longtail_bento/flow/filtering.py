@@ -31,6 +31,41 @@ _KINDS = {bool: "true or false", float: "a number", str: "a string"}
 Value = bool | int | float | str
 
 
+FILTER_SCHEMAS: Mapping[str, Mapping[str, Any]] = {
+    "Filter": {
+        "description": f"At most {MAX_DEPTH} inside each other, with {MAX_CONDITIONS} values and bounds in all.",
+        "type": "object",
+        "minProperties": 1,
+        "properties": {
+            "any": {"type": "array", "minItems": 1, "items": {"$ref": "#/components/schemas/Filter"}},
+            "not": {"$ref": "#/components/schemas/Filter"},
+        },
+        "additionalProperties": {"$ref": "#/components/schemas/FilterCondition"},
+    },
+    "FilterCondition": {
+        "anyOf": [
+            {"$ref": "#/components/schemas/FilterValue"},
+            {
+                "type": "array",
+                "minItems": 1,
+                "maxItems": MAX_CONDITIONS,
+                "items": {"$ref": "#/components/schemas/FilterValue"},
+            },
+            {
+                "type": "object",
+                "minProperties": 1,
+                "properties": {bound: {"$ref": "#/components/schemas/FilterValue"} for bound in _BOUNDS},
+                "additionalProperties": False,
+            },
+        ]
+    },
+    "FilterValue": {
+        "anyOf": [{"type": "string", "maxLength": _MAX_CHARACTERS}, {"type": "number"}, {"type": "boolean"}]
+    },
+}
+"""What `check_filter` takes, in JSON Schema, by the names that an OpenAPI document has them under."""
+
+
 @dataclass(frozen=True, slots=True)
 class AttributeColumn:
     """One attribute of all items, by its distinct values.
