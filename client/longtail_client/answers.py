@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, ClassVar, TypeVar, get_args
-
-from pydantic import TypeAdapter, ValidationError
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, get_args
 
 from longtail_client.errors import LongtailError
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 T = TypeVar("T")
 
@@ -301,6 +302,8 @@ def record_of(kind: type[T], document: Mapping[str, Any]) -> T:
     Raises:
         LongtailError: A field is missing, or is not what it should be.
     """
+    from pydantic import ValidationError
+
     try:
         record: T = _adapter(kind).validate_python(document)
     except ValidationError as error:
@@ -317,4 +320,10 @@ def document_of_record(record: Any) -> Any:
     return _adapter(type(record)).dump_python(record, mode="json", exclude_none=True)
 
 
-_adapter: Callable[[Any], TypeAdapter[Any]] = cache(TypeAdapter)
+def _made_adapter(kind: Any) -> TypeAdapter[Any]:
+    from pydantic import TypeAdapter  # takes a third of the import of the client
+
+    return TypeAdapter(kind)
+
+
+_adapter: Callable[[Any], TypeAdapter[Any]] = cache(_made_adapter)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import tritonclient.grpc as triton
+from tokenizers import Tokenizer
 
 from longtail_bento.processes import ServiceProcess
 from longtail_bento.settings import ServiceSettings
@@ -96,3 +99,25 @@ def test_the_other_rows_are_the_same(doors: tuple[Recommender, Recommender]) -> 
     np.testing.assert_allclose(vectors[0], vectors[1], atol=1e-6)
     assert len({door.release().releases[0].index_sha256 for door in doors}) == 1
     assert all(door.describe(user_id="196", descriptions=1).descriptions for door in doors)
+
+
+def test_a_vector_is_the_same_from_either_door_and_from_triton_itself(
+    doors: tuple[Recommender, Recommender], settings: ServiceSettings, built: Path
+) -> None:
+    texts = [*GIVEN, "a recipe for lentil soup", "space"]
+    release = next(each for each in doors[0].release().releases if each.place == "live")
+    assert release.encoder_version is not None
+    folder = built / "model_repository" / "text_encoder" / release.encoder_version
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.enable_truncation(256)
+    tokenizer.enable_padding(length=32)
+    rows = tokenizer.encode_batch(texts)
+    direct = [triton.InferInput(name, [len(texts), 32], "INT64") for name in ("input_ids", "attention_mask")]
+    direct[0].set_data_from_numpy(np.array([row.ids for row in rows], dtype=np.int64))
+    direct[1].set_data_from_numpy(np.array([row.attention_mask for row in rows], dtype=np.int64))
+    with triton.InferenceServerClient(f"127.0.0.1:{settings.triton_grpc_port}") as client:
+        answer = client.infer("text_encoder", direct, model_version=release.encoder_version, client_timeout=60.0)
+    expected = answer.as_numpy("embedding")
+    for door in doors:
+        vectors = np.array(door.encode(texts=texts).vectors)
+        np.testing.assert_allclose((vectors * expected).sum(axis=1), 1.0, atol=1e-4)
