@@ -23,9 +23,25 @@ _CONFIGURATION = """
 expected-statuses = ["2xx", "3xx", "4xx", "504"]
 """
 
-_GENRE = {"type": "string", "maxLength": 200}
-_GENRES = {"anyOf": [_GENRE, {"type": "array", "items": _GENRE, "minItems": 1, "maxItems": 64}]}
-"""What a filter may ask of the one attribute that every catalogue of the tests has."""
+_WORD = {"type": "string", "maxLength": 200}
+_WORDS = {"anyOf": [_WORD, {"type": "array", "items": _WORD, "minItems": 1, "maxItems": 16}]}
+_CONDITIONS = {
+    "type": "object",
+    "properties": {"genres": _WORDS, "title": _WORDS, "item_id": _WORDS},
+    "additionalProperties": False,
+    "minProperties": 1,
+}
+_NOT = {"type": "object", "properties": {"not": _CONDITIONS}, "required": ["not"], "additionalProperties": False}
+_FILTER = {
+    **_CONDITIONS,
+    "minProperties": 0,
+    "properties": {
+        **_CONDITIONS["properties"],  # type: ignore[dict-item]
+        "any": {"type": "array", "items": _CONDITIONS, "minItems": 1, "maxItems": 3},
+        "not": {"anyOf": [_CONDITIONS, _NOT]},
+    },
+}
+"""A filter on what every catalogue of the tests has; it nests as any other."""
 
 
 def told_more(document: dict[str, Any], *, dim: int, latest_s: int | None) -> dict[str, Any]:
@@ -46,12 +62,7 @@ def told_more(document: dict[str, Any], *, dim: int, latest_s: int | None) -> di
     schemas["EmbeddingsRequest"]["properties"]["model"] = {"enum": ["longtail"]}
     schemas["EmbeddingsRequest"]["properties"]["dimensions"] = {"enum": [None, dim]}
     for name in ("RecommendRequest", "SearchRequest"):
-        schemas[name]["properties"]["filter"] = {
-            "anyOf": [
-                {"type": "object", "properties": {"genres": _GENRES}, "additionalProperties": False},
-                {"type": "null"},
-            ]
-        }
+        schemas[name]["properties"]["filter"] = {"anyOf": [_FILTER, {"type": "null"}]}
     return document
 
 

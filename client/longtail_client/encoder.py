@@ -104,7 +104,7 @@ class Encoder:
             transport: The way to Triton.
             tokenizer: The tokenizer that belongs to this version.
             version: Model version, never left to Triton.
-            timeout_s: Seconds that any later call may take.
+            timeout_s: Seconds that a later call may take which does not say how many.
             connect_timeout_s: Seconds that this call may take.
 
         Raises:
@@ -138,7 +138,7 @@ class Encoder:
 
         Args:
             texts: Any number of texts; what exceeds 256 tokens is cut.
-            timeout_s: Seconds for the whole call, if less than the encoder's own.
+            timeout_s: Seconds for the whole call; the encoder's own where None.
             priority: Whether it may wait behind calls that somebody waits for.
 
         Returns:
@@ -156,7 +156,7 @@ class Encoder:
         chunks = [
             by_length[start : start + self._max_batch_size] for start in range(0, len(rows), self._max_batch_size)
         ]
-        limit_s = self._timeout_s if timeout_s is None else min(timeout_s, self._timeout_s)
+        limit_s = self._timeout_s if timeout_s is None else timeout_s
         embedded = await asyncio.gather(*(self._infer([rows[i] for i in chunk], limit_s, priority) for chunk in chunks))
         for chunk, matrix in zip(chunks, embedded, strict=True):
             vectors[chunk] = matrix

@@ -68,7 +68,7 @@ class Generator:
         Args:
             transport: The way to Triton.
             version: Model version, never left to Triton.
-            timeout_s: Seconds that any later call may take.
+            timeout_s: Seconds that a later call may take which does not say how many.
             connect_timeout_s: Seconds that this call may take.
 
         Raises:
@@ -92,7 +92,7 @@ class Generator:
         Args:
             prompt: The text as the model shall see it, chat markup included.
             sampling: How to sample.
-            timeout_s: Seconds for the whole call, if less than the generator's own.
+            timeout_s: Seconds for the whole call; the generator's own where None.
             priority: Whether it may wait behind calls that somebody waits for.
 
         Returns:
@@ -139,7 +139,7 @@ class Generator:
     async def _call(
         self, prompt: str, sampling: Sampling, stream: bool, timeout_s: float | None, priority: Priority
     ) -> AsyncGenerator[list[str], None]:
-        limit_s = self._timeout_s if timeout_s is None else min(timeout_s, self._timeout_s)
+        limit_s = self._timeout_s if timeout_s is None else timeout_s
         responses = self._transport.stream(
             GENERATOR.name,
             self.version,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated, Any
 
 import typer
@@ -96,8 +97,8 @@ def delete(
     Example: longtail interactions delete 196 --yes
     """
     if not yes:
-        if as_json:
-            raise InvalidRequest("--json: expected --yes beside it, since nobody is asked", field="yes")
+        if as_json or not sys.stdin.isatty():
+            raise InvalidRequest("expected --yes, since there is nobody at a terminal to ask", field="yes")
         typer.confirm(f"Delete all interactions of {user_id}?", abort=True, err=True)
     with Recommender(url, api_key, max_tries=1) as longtail:
         answer = longtail.delete_interactions(user_id=user_id)

@@ -18,10 +18,12 @@ class ClientSettings(BaseSettings):
     encode_timeout_s: float = Field(
         default=10.0,
         gt=0,
-        description="Seconds an encoder call may take. Less fails sooner when Triton hangs; more survives queues.",
+        description="Seconds an encoder call may take that says no time of its own, as in an export. "
+        "Less fails sooner when Triton hangs; more survives queues.",
     )
     generate_timeout_s: float = Field(
         default=8.0,
         gt=0,
-        description="Seconds one generation may take. Less answers sooner without descriptions; more waits for them.",
+        description="Seconds one generation may take that says no time of its own; requests say theirs. "
+        "Less fails sooner; more waits.",
     )

@@ -122,6 +122,13 @@ async def test_triton_is_told_what_is_left(stage: Any) -> None:
     assert {priority for _, priority in limits.values()} == {"BULK"}
 
 
+async def test_a_long_deadline_is_the_models_time_too(stage: Any) -> None:
+    await recommend(stage, deadline_ms=60_000)
+    limits = {model: timeout_s for model, timeout_s, _ in stage.transport.limits}
+    assert 30.0 < limits[GENERATOR.name] <= 42.0
+    assert 30.0 < limits[TEXT_ENCODER.name] <= 48.0
+
+
 async def test_a_database_that_hangs_is_not_waited_for(stage: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     async def hang(_: str) -> None:
         await asyncio.Event().wait()
