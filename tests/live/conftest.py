@@ -160,7 +160,7 @@ def execution_count(transport: TritonTransport) -> ExecutionCount:
 async def encoder(transport: TritonTransport, built: Path) -> Encoder:
     """The demo's encoder."""
     tokenizer = TextTokenizer(built / "model_repository" / "text_encoder" / "1" / "tokenizer.json")
-    return await Encoder.connect(transport, tokenizer, version="1")
+    return await Encoder.connect(transport, tokenizer, version="1", timeout_s=60.0)
 
 
 @pytest.fixture

@@ -58,7 +58,8 @@ def test_a_built_bento_serves_from_the_wheel_inside(
     process.start(path_first=unpacked)
     try:
         process.wait_for("/readyz")
-        answer = httpx.post(f"{process.url}/recommend", json={"user_id": "196"}, timeout=60.0)
+        asked = {"user_id": "196", "deadline_ms": 60_000}  # whether it answers whole, not how soon
+        answer = httpx.post(f"{process.url}/recommend", json=asked, timeout=90.0)
         assert answer.status_code == 200
         assert len(answer.json()["items"]) == 10
         assert answer.json()["degraded"] == []

@@ -53,7 +53,7 @@ async def test_triton_gives_each_text_in_company_the_vector_that_export_measured
     texts = parity_texts(folder / "tokenizer.json", 64, seed=1)
     measured = openvino_embed(folder / "model.onnx", precision)
     expected = np.concatenate([measured(*padded([row])) for row in tokenizer(texts)])
-    encoder = await Encoder.connect(transport, tokenizer, version=version)
+    encoder = await Encoder.connect(transport, tokenizer, version=version, timeout_s=60.0)
     got = await encoder.encode(texts)
     in_bf16 = precision == "bf16" and this_cpu().has_bf16
     asked = report["thresholds"]["batch_invariance"] if in_bf16 else 0.9999
