@@ -12,7 +12,7 @@ from google.protobuf.message import DecodeError, Message
 from longtail_bento import access_log, metrics
 from longtail_bento.edge import accepted_request_id
 from longtail_bento.grpc_nesting import cut_short
-from longtail_bento.grpc_status import code_of, retry_after_s, trailers_of
+from longtail_bento.grpc_status import code_of, trailers_of
 from longtail_bento.problem import problem_of, unknown_problem
 from longtail_client.errors import LongtailError, MalformedBody
 
@@ -44,7 +44,6 @@ class Call:
         self._path = f"/{service}/{method}"
         self._context = context
         self._received_bytes = received_bytes
-        self._retry_after_s: float | None = None
         self._began_s = time.monotonic()
 
     async def __aenter__(self) -> Call:
@@ -54,7 +53,6 @@ class Call:
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> bool:
         if isinstance(error, LongtailError):
             self.problem = problem_of(error, self.request_id)
-            self._retry_after_s = retry_after_s(error)
         elif isinstance(error, Exception):
             _log.error("request %s failed", self.request_id, exc_info=error)
             self.problem = unknown_problem(self.request_id)
@@ -78,8 +76,7 @@ class Call:
     async def end(self) -> None:
         """End the call in the status of its problem, where it has one."""
         if self.problem is not None:
-            trailers = trailers_of(self.problem, self._retry_after_s)
-            await self._context.abort(code_of(self.problem), self.problem["detail"], trailers)
+            await self._context.abort(code_of(self.problem), self.problem["detail"], trailers_of(self.problem))
 
 
 def parsed(message: type[M], raw: bytes) -> M:

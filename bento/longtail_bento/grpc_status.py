@@ -18,7 +18,6 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
 from longtail_bento.status import TABLE
-from longtail_client.errors import LongtailError, Unavailable
 from longtail_client.mirror import message_of
 from longtail_client.v1 import recommend_pb2
 
@@ -35,12 +34,7 @@ def code_of(document: Mapping[str, Any]) -> grpc.StatusCode:
     return _CODES[document["status"]]
 
 
-def retry_after_s(error: LongtailError) -> float | None:
-    """Say after how many seconds a new try makes sense; None where none does."""
-    return error.retry_after_s if isinstance(error, Unavailable) else None
-
-
-def trailers_of(document: Mapping[str, Any], retry_after_s: float | None = None) -> Metadata:
+def trailers_of(document: Mapping[str, Any]) -> Metadata:
     """Write the trailing metadata that goes with a problem document."""
     details: list[Message] = [
         message_of(document, recommend_pb2.Problem),
@@ -53,7 +47,7 @@ def trailers_of(document: Mapping[str, Any], retry_after_s: float | None = None)
     if "field" in document:
         violation = error_details_pb2.BadRequest.FieldViolation(field=document["field"], description=document["detail"])
         details.append(error_details_pb2.BadRequest(field_violations=[violation]))
-    if retry_after_s is not None:
+    if (retry_after_s := document.get("retry_after_s")) is not None:
         pause = error_details_pb2.RetryInfo()
         pause.retry_delay.FromMilliseconds(math.ceil(retry_after_s * 1000))
         details.append(pause)

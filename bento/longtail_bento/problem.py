@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from longtail_bento.status import Status, status_of
-from longtail_client.errors import InvalidRequest, LongtailError
+from longtail_client.errors import InvalidRequest, LongtailError, Unavailable
 from longtail_client.problem import type_of
 
 UNKNOWN = Status(500, "INTERNAL", "Something went wrong")
@@ -21,7 +21,8 @@ _PARTS = ("body", "query", "path")
 def problem_of(error: LongtailError, request_id: str) -> dict[str, Any]:
     """Write an error as a problem document."""
     field = getattr(error, "field", None)
-    return problem(status_of(error), type(error).__name__, str(error), request_id, field)
+    document = problem(status_of(error), type(error).__name__, str(error), request_id, field)
+    return {**document, "retry_after_s": error.retry_after_s} if isinstance(error, Unavailable) else document
 
 
 def refusal_of(errors: Sequence[Mapping[str, Any]]) -> InvalidRequest:

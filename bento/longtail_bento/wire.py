@@ -295,7 +295,8 @@ class Problem(BaseModel):
     status: int
     detail: str
     request_id: str
-    field: str | None = None
+    field: str | None = Field(default=None, description="The request's field at fault, dotted.")
+    retry_after_s: float | None = Field(default=None, description="Seconds after which a new try makes sense.")
 
 
 class ReleaseEvent(BaseModel):

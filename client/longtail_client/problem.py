@@ -36,7 +36,7 @@ def error_of(document: Mapping[str, Any], *, status: int, retry_after_s: float |
     Args:
         document: What came; anything may be missing, since a proxy may have written it.
         status: HTTP status.
-        retry_after_s: The pause that the service asked for.
+        retry_after_s: The pause that the service asked for; None takes that of the document.
     """
     kind = _kinds().get(str(document.get("type"))) or _BY_STATUS.get(status)
     if kind is None:
@@ -47,7 +47,8 @@ def error_of(document: Mapping[str, Any], *, status: int, retry_after_s: float |
         error = kind(message)
         error.field = document.get("field")
     elif issubclass(kind, Unavailable):
-        error = kind(message) if retry_after_s is None else kind(message, retry_after_s=retry_after_s)
+        pause_s = document.get("retry_after_s") if retry_after_s is None else retry_after_s
+        error = kind(message, retry_after_s=pause_s) if isinstance(pause_s, int | float) else kind(message)
     else:
         error = kind(message)
     error.request_id = document.get("request_id")

@@ -149,9 +149,14 @@ async def test_a_stream_that_fails_midway_tells_it_last(door: Door, stage: Any) 
         async for event in door.stub.RecommendStream(pb.RecommendRequest(steer=["space"])):
             events.append(event)
 
-    problem = await refused(read(), grpc.StatusCode.UNAVAILABLE)
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await read()
+    assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
     assert [event.WhichOneof("event") for event in events] == ["release", "error"]
+    problem = details_of(raised.value)[0]
     assert events[-1].error == problem
+    assert problem.retry_after_s >= 1
+    assert int(dict(raised.value.trailing_metadata())["retry-after"]) == problem.retry_after_s
 
 
 async def test_what_needs_a_model_says_when_to_try_again(door: Door, stage: Any) -> None:

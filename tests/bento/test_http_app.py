@@ -24,7 +24,7 @@ def problem(response: httpx.Response, status: int) -> dict[str, Any]:
     assert response.status_code == status, response.text
     assert response.headers["content-type"] == "application/problem+json"
     document = response.json()
-    assert set(document) - {"field"} == PROBLEM_KEYS
+    assert set(document) - {"field", "retry_after_s"} == PROBLEM_KEYS
     assert document["status"] == status
     assert document["type"].startswith("urn:longtail:problem:")
     assert document["title"]

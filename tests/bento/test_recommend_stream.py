@@ -116,6 +116,7 @@ async def test_a_failure_midway_over_http_is_a_last_event(client: httpx.AsyncCli
     (first, last) = server_sent(response.text)
     assert (first[0], last[0], last[1]["status"]) == ("release", "error", 503)
     assert last[1]["request_id"] == response.headers["x-request-id"]
+    assert last[1]["retry_after_s"] == 2.0
 
 
 def test_every_event_has_a_name_of_its_own() -> None:

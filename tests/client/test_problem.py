@@ -26,6 +26,13 @@ def test_every_error_comes_back_as_itself(kind: type[LongtailError]) -> None:
         assert error.retry_after_s == 7.0
 
 
+@pytest.mark.parametrize(("said", "expected"), [(7.5, 7.5), (None, Unavailable("").retry_after_s), ("soon", 2.0)])
+def test_the_pause_may_stand_in_the_document(said: Any, expected: float) -> None:
+    error = error_of({"type": type_of("Overloaded"), "retry_after_s": said}, status=429)
+    assert isinstance(error, errors.Overloaded)
+    assert error.retry_after_s == expected
+
+
 @pytest.mark.parametrize(
     ("status", "kind"),
     [

@@ -395,20 +395,22 @@ class DoneEvent(_message.Message):
     def __init__(self, request_id: _Optional[str] = ...) -> None: ...
 
 class Problem(_message.Message):
-    __slots__ = ("type", "title", "status", "detail", "request_id", "field")
+    __slots__ = ("type", "title", "status", "detail", "request_id", "field", "retry_after_s")
     TYPE_FIELD_NUMBER: _ClassVar[int]
     TITLE_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
     DETAIL_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     FIELD_FIELD_NUMBER: _ClassVar[int]
+    RETRY_AFTER_S_FIELD_NUMBER: _ClassVar[int]
     type: str
     title: str
     status: int
     detail: str
     request_id: str
     field: str
-    def __init__(self, type: _Optional[str] = ..., title: _Optional[str] = ..., status: _Optional[int] = ..., detail: _Optional[str] = ..., request_id: _Optional[str] = ..., field: _Optional[str] = ...) -> None: ...
+    retry_after_s: float
+    def __init__(self, type: _Optional[str] = ..., title: _Optional[str] = ..., status: _Optional[int] = ..., detail: _Optional[str] = ..., request_id: _Optional[str] = ..., field: _Optional[str] = ..., retry_after_s: _Optional[float] = ...) -> None: ...
 
 class Fingerprint(_message.Message):
     __slots__ = ("worst_cosine", "mean_cosine", "compared_at", "mismatch")
