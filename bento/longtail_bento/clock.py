@@ -12,6 +12,9 @@ from longtail_client.errors import DeadlineExceeded, LongtailError
 
 T = TypeVar("T")
 
+LONGEST_DEADLINE_MS = 60_000
+"""What a request may ask for."""
+
 _abandoned: set[asyncio.Task[Any]] = set()
 
 
@@ -20,9 +23,11 @@ class Clock:
 
     Args:
         budget_ms: Milliseconds until the answer is due.
+        remedy: What the caller may do when they do not suffice.
     """
 
-    def __init__(self, budget_ms: float) -> None:
+    def __init__(self, budget_ms: float, *, remedy: str = "allow more with deadline_ms") -> None:
+        self._remedy = remedy
         self._start_s = time.monotonic()
         self._budget_ms = budget_ms
         self.timings_ms: dict[str, float] = {}
@@ -57,9 +62,7 @@ class Clock:
         """
         left_s = self._start_s + self._budget_ms / 1000 - time.monotonic()
         if left_s <= 0:
-            raise DeadlineExceeded(
-                f"the answer was not ready within {self._budget_ms:.0f} ms; allow more with deadline_ms"
-            )
+            raise DeadlineExceeded(f"the answer was not ready within {self._budget_ms:.0f} ms; {self._remedy}")
         return left_s * share
 
     @asynccontextmanager
@@ -76,13 +79,13 @@ class Clock:
             DeadlineExceeded: Nothing is left, or the block took longer.
         """
         left_s = self.left_s(share=share)
-        part = Clock(left_s * 1000)
+        part = Clock(left_s * 1000, remedy=self._remedy)
         try:
             async with asyncio.timeout(left_s):
                 yield part
         except TimeoutError as error:
             raise DeadlineExceeded(
-                f"not ready after {left_s * 1000:.0f} of {self._budget_ms:.0f} ms; allow more with deadline_ms"
+                f"not ready after {left_s * 1000:.0f} of {self._budget_ms:.0f} ms; {self._remedy}"
             ) from error
 
     async def within(self, work: Coroutine[Any, Any, T]) -> T:
@@ -104,9 +107,7 @@ class Clock:
                 task.cancel()
                 _abandoned.add(task)
                 task.add_done_callback(_forget_abandoned)
-        raise DeadlineExceeded(
-            f"not ready after {left_s * 1000:.0f} of {self._budget_ms:.0f} ms; allow more with deadline_ms"
-        )
+        raise DeadlineExceeded(f"not ready after {left_s * 1000:.0f} of {self._budget_ms:.0f} ms; {self._remedy}")
 
     def finished_ms(self, *stages: str) -> dict[str, float]:
         """Return the milliseconds of each stage, 0 for one that was not needed, and ``total``."""

@@ -52,6 +52,8 @@ class EmbeddingsRequest(BaseModel):
     @field_validator("input", mode="before")
     @classmethod
     def _texts_and_no_tokens(cls, given: Any) -> Any:
+        if given == []:
+            raise ValueError("expected a text or a list of texts, got an empty list")
         one = given[0] if isinstance(given, list) and given else given
         if isinstance(one, int | list):
             raise ValueError("expected a text or a list of texts, got token ids; the encoder's tokenizer makes its own")

@@ -16,7 +16,7 @@ from google.protobuf.message import Message
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from longtail_bento.answering import Answering
-from longtail_bento.clock import Clock
+from longtail_bento.clock import LONGEST_DEADLINE_MS, Clock
 from longtail_bento.gate import Gate
 from longtail_bento.grpc_call import Call, Context, parsed
 from longtail_bento.grpc_standard import Ready, health_handler, reflection_handler
@@ -35,7 +35,6 @@ SERVICE: str = pb.DESCRIPTOR.services_by_name["Recommender"].full_name
 _READ_AS_OFTEN = 16
 """A message this many times too long is still read, so that its sender hears from us why it is refused."""
 
-_LONGEST_DEADLINE_MS = 60_000
 _TRAVEL_SHARE, _TRAVEL_MS = 0.1, 50.0
 """What is kept of a call's deadline for the answer's way back: a tenth, at most 50 ms."""
 
@@ -222,7 +221,7 @@ class GrpcDoor:
         left_ms = float("inf") if left_s is None else left_s * 1000
         due_ms = max(1.0, left_ms - min(_TRAVEL_MS, left_ms * _TRAVEL_SHARE))
         if deadline_ms is None:
-            deadline_ms = self._settings.default_deadline_ms if left_ms > _LONGEST_DEADLINE_MS else int(due_ms)
+            deadline_ms = self._settings.default_deadline_ms if left_ms > LONGEST_DEADLINE_MS else int(due_ms)
         return int(min(deadline_ms, due_ms))
 
 

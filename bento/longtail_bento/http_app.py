@@ -18,7 +18,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from longtail_bento import metrics
 from longtail_bento.answering import Answering
-from longtail_bento.clock import Clock
+from longtail_bento.clock import LONGEST_DEADLINE_MS, Clock
 from longtail_bento.edge import Edge, headers_of, request_id_var, written_for
 from longtail_bento.embeddings_wire import EmbeddingsRequest, EmbeddingsResponse
 from longtail_bento.gate import Gate
@@ -195,17 +195,22 @@ class HttpDoor:
         @self.app.post("/search", response_model_exclude_none=True)
         async def search(request: SearchRequest) -> SearchResponse:
             """Find the items nearest to a text."""
-            return await self.answering.search(request, self._clock(), request_id=request_id_var.get())
+            return await self.answering.search(
+                request, self._clock(request.deadline_ms), request_id=request_id_var.get()
+            )
 
         @self.app.post("/encode")
         async def encode(request: EncodeRequest) -> EncodeResponse:
             """Embed texts with the live release's encoder."""
-            return await self.answering.encode(request, self._clock())
+            return await self.answering.encode(request, self._clock(request.deadline_ms))
 
         @self.app.post("/v1/embeddings")
         async def embeddings(request: EmbeddingsRequest) -> EmbeddingsResponse:
             """Embed texts with the live release's encoder, as OpenAI's clients ask for it."""
-            return await self.answering.embeddings(request, self._clock())
+            clock = Clock(
+                LONGEST_DEADLINE_MS, remedy="send fewer texts at a time"
+            )  # their clients set no deadline here
+            return await self.answering.embeddings(request, clock)
 
         @self.app.post("/interactions")
         async def record(request: RecordRequest) -> RecordResponse:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from longtail_bento.clock import LONGEST_DEADLINE_MS
 from longtail_bento.domain import Interaction
 from longtail_bento.flow.filtering import MAX_CONDITIONS, MAX_DEPTH, check_filter
 from longtail_bento.json_exact import NOT_BLANK, WHOLE
@@ -28,6 +29,8 @@ _Filter = Annotated[
         examples=[{"genres": ["Drama", "Western"], "year": {"gte": 1950, "lte": 1969}, "not": {"country": "France"}}],
     ),
 ]
+
+_DeadlineMs = Annotated[int, Field(ge=1, le=LONGEST_DEADLINE_MS), WHOLE]
 
 _RELEASE = "A release in service to ask, staged ones too; the default is the live one, or the user's canary."
 
@@ -83,9 +86,7 @@ class DescribeRequest(_Request):
     seed: Annotated[int, Field(ge=0, le=2**53), WHOLE] | None = Field(
         default=None, description="Start of the generator's random numbers."
     )
-    deadline_ms: Annotated[int, Field(ge=1, le=60_000), WHOLE] | None = Field(
-        default=None, description="Milliseconds that the answer may take."
-    )
+    deadline_ms: _DeadlineMs | None = Field(default=None, description="Milliseconds that the answer may take.")
     priority: Priority = Field(
         default="interactive",
         description="Whether somebody waits for the answer. Bulk requests stand behind interactive ones in Triton's "
@@ -139,6 +140,7 @@ class SearchRequest(_Request):
     k: Annotated[int, Field(ge=1, le=100), WHOLE] = Field(default=10, description="Items to return.")
     filter: _Filter | None = None
     tail_only: bool = Field(default=True, description="Whether the most popular fifth of the catalogue is left out.")
+    deadline_ms: _DeadlineMs | None = Field(default=None, description="Milliseconds that the answer may take.")
     release: _Id | None = Field(default=None, description="A release in service to ask; the default is the live one.")
 
     @model_validator(mode="after")
@@ -152,6 +154,7 @@ class EncodeRequest(_Request):
     """Texts to embed."""
 
     texts: list[_Text] = Field(min_length=1, max_length=256)
+    deadline_ms: _DeadlineMs | None = Field(default=None, description="Milliseconds that the answer may take.")
     release: _Id | None = Field(default=None, description="A release in service to ask; the default is the live one.")
 
 

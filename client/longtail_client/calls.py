@@ -184,7 +184,13 @@ def describe(
     return _posted("Describe", "/describe", fields, lambda document: record_of(DescribeAnswer, document))
 
 
-def encode(*, texts: Sequence[str], release: str | None = None, request_id: str | None = None) -> Call[EncodeAnswer]:
+def encode(
+    *,
+    texts: Sequence[str],
+    deadline_ms: int | None = None,
+    release: str | None = None,
+    request_id: str | None = None,
+) -> Call[EncodeAnswer]:
     """Embed 1 to 256 texts with the live release's encoder."""
     fields = dict(locals())
     return _posted("Encode", "/encode", fields, lambda document: record_of(EncodeAnswer, document))
@@ -196,10 +202,11 @@ def search(
     k: int | None = None,
     filter: Mapping[str, Any] | None = None,
     tail_only: bool | None = None,
+    deadline_ms: int | None = None,
     release: str | None = None,
     request_id: str | None = None,
 ) -> Call[SearchAnswer]:
-    """Find the items nearest to a text; ``filter`` is that of `recommend`."""
+    """Find the items nearest to a text; ``filter`` and ``deadline_ms`` are those of `recommend`."""
     fields = dict(locals())
     return _posted("Search", "/search", fields, lambda document: record_of(SearchAnswer, document))
 

@@ -93,3 +93,18 @@ async def test_an_encoder_that_is_away_can_be_tried_again(client: httpx.AsyncCli
 async def test_what_the_edge_refuses_has_both_shapes_too(client: httpx.AsyncClient) -> None:
     response = await client.post("/v1/embeddings", content="x", headers={"content-type": "text/plain"})
     assert (response.status_code, response.json()["error"]["code"]) == (415, "unsupported-media-type")
+
+
+async def test_an_empty_list_is_called_one(client: httpx.AsyncClient) -> None:
+    response = await client.post("/v1/embeddings", json={"model": "longtail", "input": []})
+    assert response.json()["detail"] == "input: expected a text or a list of texts, got an empty list"
+
+
+async def test_there_is_the_longest_time_for_an_answer(
+    client: httpx.AsyncClient, stage: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage.transport.delay_s = 0.3
+    monkeypatch.setattr("longtail_bento.http_app.LONGEST_DEADLINE_MS", 50)
+    response = await client.post("/v1/embeddings", json={"model": "longtail", "input": "space"})
+    assert response.status_code == 504
+    assert "of 50 ms; send fewer texts at a time" in response.json()["detail"]

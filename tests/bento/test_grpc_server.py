@@ -233,6 +233,19 @@ async def test_the_deadline_of_the_request_is_kept(door: Door, stage: Any) -> No
     assert problem.type == "urn:longtail:problem:deadline-exceeded"
 
 
+@pytest.mark.parametrize(
+    ("method", "request_"),
+    [
+        ("Encode", pb.EncodeRequest(texts=["space"], deadline_ms=50)),
+        ("Search", pb.SearchRequest(text="space", deadline_ms=50)),
+    ],
+)
+async def test_texts_have_the_time_that_the_request_allows(door: Door, stage: Any, method: str, request_: Any) -> None:
+    stage.transport.delay_s = 1.0
+    problem = await refused(getattr(door.stub, method)(request_), grpc.StatusCode.DEADLINE_EXCEEDED)
+    assert "of 50 ms" in problem.detail
+
+
 async def test_the_deadline_of_the_call_is_the_budget(door: Door, stage: Any) -> None:
     stage.transport.delay_s = 20.0
     answer = await door.stub.Recommend(pb.RecommendRequest(**GOOD), timeout=1.0)

@@ -353,6 +353,17 @@ async def test_a_generator_that_takes_too_long_to_describe_is_a_timeout(client: 
     assert problem(response, 504)["type"] == "urn:longtail:problem:deadline-exceeded"
 
 
+@pytest.mark.parametrize(("path", "body"), [("/encode", {"texts": ["space"]}), ("/search", {"text": "space"})])
+async def test_texts_have_the_time_that_the_caller_allows(
+    client: httpx.AsyncClient, stage: Any, path: str, body: dict[str, Any]
+) -> None:
+    stage.transport.delay_s = 0.3
+    late = await client.post(path, json={**body, "deadline_ms": 50})
+    assert "of 50 ms; allow more with deadline_ms" in problem(late, 504)["detail"]
+    assert (await client.post(path, json={**body, "deadline_ms": 60_000})).status_code == 200
+    assert problem(await client.post(path, json={**body, "deadline_ms": 60_001}), 422)["field"] == "deadline_ms"
+
+
 async def test_an_error_that_nobody_foresaw_is_a_problem_too(stage: Any) -> None:
     unopened = HttpDoor(stage.settings)
     transport = httpx.ASGITransport(app=unopened.app, raise_app_exceptions=False)

@@ -84,7 +84,7 @@ class RecommendRequest(_message.Message):
     def __init__(self, user_id: _Optional[str] = ..., history: _Optional[_Iterable[_Union[HistoryItem, _Mapping]]] = ..., descriptions: _Optional[int] = ..., steer: _Optional[_Iterable[str]] = ..., seed: _Optional[int] = ..., deadline_ms: _Optional[int] = ..., release: _Optional[str] = ..., k: _Optional[int] = ..., tail_only: _Optional[bool] = ..., adventurousness: _Optional[float] = ..., diversity: _Optional[float] = ..., explain: _Optional[bool] = ..., given_descriptions: _Optional[_Union[Texts, _Mapping]] = ..., filter: _Optional[_Mapping[str, Value]] = ..., priority: _Optional[str] = ...) -> None: ...
 
 class SearchRequest(_message.Message):
-    __slots__ = ("text", "k", "tail_only", "release", "filter")
+    __slots__ = ("text", "k", "tail_only", "release", "filter", "deadline_ms")
     class FilterEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -97,20 +97,24 @@ class SearchRequest(_message.Message):
     TAIL_ONLY_FIELD_NUMBER: _ClassVar[int]
     RELEASE_FIELD_NUMBER: _ClassVar[int]
     FILTER_FIELD_NUMBER: _ClassVar[int]
+    DEADLINE_MS_FIELD_NUMBER: _ClassVar[int]
     text: str
     k: int
     tail_only: bool
     release: str
     filter: _containers.MessageMap[str, Value]
-    def __init__(self, text: _Optional[str] = ..., k: _Optional[int] = ..., tail_only: _Optional[bool] = ..., release: _Optional[str] = ..., filter: _Optional[_Mapping[str, Value]] = ...) -> None: ...
+    deadline_ms: int
+    def __init__(self, text: _Optional[str] = ..., k: _Optional[int] = ..., tail_only: _Optional[bool] = ..., release: _Optional[str] = ..., filter: _Optional[_Mapping[str, Value]] = ..., deadline_ms: _Optional[int] = ...) -> None: ...
 
 class EncodeRequest(_message.Message):
-    __slots__ = ("texts", "release")
+    __slots__ = ("texts", "release", "deadline_ms")
     TEXTS_FIELD_NUMBER: _ClassVar[int]
     RELEASE_FIELD_NUMBER: _ClassVar[int]
+    DEADLINE_MS_FIELD_NUMBER: _ClassVar[int]
     texts: _containers.RepeatedScalarFieldContainer[str]
     release: str
-    def __init__(self, texts: _Optional[_Iterable[str]] = ..., release: _Optional[str] = ...) -> None: ...
+    deadline_ms: int
+    def __init__(self, texts: _Optional[_Iterable[str]] = ..., release: _Optional[str] = ..., deadline_ms: _Optional[int] = ...) -> None: ...
 
 class Interaction(_message.Message):
     __slots__ = ("user_id", "item_id", "kind", "weight", "timestamp")
