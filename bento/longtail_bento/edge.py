@@ -18,7 +18,7 @@ from typing import Any
 
 from longtail_bento import access_log, metrics
 from longtail_bento.gate import Gate
-from longtail_bento.http_paths import KNOWN_METHODS, METHODS, path_of
+from longtail_bento.http_paths import KNOWN_METHODS, METHODS, PROBES, path_of
 from longtail_bento.problem import as_openai_expects, problem_of, unknown_problem
 from longtail_client.calls import REQUEST_ID
 from longtail_client.errors import (
@@ -39,11 +39,11 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 _log = logging.getLogger("longtail")
 
 _DRAINED_BYTES = 64 * 1024 * 1024
-_DOCUMENTATION = "/docs.json"
-"""The one path that needs no key, so that whoever has none learns how to show one."""
+_WITHOUT_KEY = ("/docs.json", *PROBES)
+"""Paths that need no key; the first so that whoever has none learns how to show one."""
 
-_METRICS = "/metrics"
-"""The one path that is answered however many requests are: it tells how many they are."""
+_WITHOUT_PLACE = ("/metrics", *PROBES)
+"""Paths that are answered however many requests are: the first tells how many they are."""
 
 _CALLER_LEFT = 499
 """Counted for a request whose caller went away; no such status is ever sent. The number is nginx's."""
@@ -100,11 +100,11 @@ class Edge:
             await send(message)
 
         try:
-            if scope["path"] != _DOCUMENTATION:
+            if scope["path"] not in _WITHOUT_KEY:
                 self._gate.require_key(headers.get("authorization"), reached_at=(scope.get("server") or (None,))[0])
             with self._gate.holding() as hold:
                 body = await self._read_body(path, scope["method"], headers, receive, hold)
-                with nullcontext() if scope["path"] == _METRICS else self._gate.in_flight():
+                with nullcontext() if scope["path"] in _WITHOUT_PLACE else self._gate.in_flight():
                     if await self._left_before_the_end(scope, body, receive, send_marked):
                         status = _CALLER_LEFT
         except LongtailError as error:
@@ -117,18 +117,19 @@ class Edge:
             await send_problem(send_marked, written_for(scope["path"], unknown_problem(request_id)), {})
         finally:
             request_id_var.reset(token)
-            duration_s = time.monotonic() - began_s
-            metrics.REQUESTS.labels(path or "other", str(status)).inc()
-            metrics.REQUEST_SECONDS.labels(path or "other").observe(duration_s)
-            access_log.write(
-                door="http",
-                method=scope["method"] if scope["method"] in KNOWN_METHODS else "other",
-                path=path or "other",
-                status=status,
-                request_id=request_id,
-                duration_s=duration_s,
-                received_bytes=len(body),
-            )
+            if scope["path"] not in PROBES:
+                duration_s = time.monotonic() - began_s
+                metrics.REQUESTS.labels(path or "other", str(status)).inc()
+                metrics.REQUEST_SECONDS.labels(path or "other").observe(duration_s)
+                access_log.write(
+                    door="http",
+                    method=scope["method"] if scope["method"] in KNOWN_METHODS else "other",
+                    path=path or "other",
+                    status=status,
+                    request_id=request_id,
+                    duration_s=duration_s,
+                    received_bytes=len(body),
+                )
 
     async def _left_before_the_end(self, scope: Scope, body: bytes, receive: Receive, send: Send) -> bool:
         """Have the app answer, and end that when the caller goes away: nobody waits for what it does any more."""

@@ -19,9 +19,10 @@ from longtail_bento.answering import Answering
 from longtail_bento.clock import LONGEST_DEADLINE_MS, Clock
 from longtail_bento.gate import Gate
 from longtail_bento.grpc_call import Call, Context, parsed
-from longtail_bento.grpc_standard import Ready, health_handler, reflection_handler
+from longtail_bento.grpc_standard import health_handler, reflection_handler
 from longtail_bento.interaction_wire import DeleteRequest, ListRequest, RecordRequest
 from longtail_bento.problem import refusal_of
+from longtail_bento.readiness import Ready
 from longtail_bento.release_overview import overview
 from longtail_bento.settings import ServiceSettings
 from longtail_bento.wire import DescribeRequest, EncodeRequest, ErrorEvent, RecommendRequest, SearchRequest, StreamEvent

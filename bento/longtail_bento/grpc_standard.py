@@ -8,7 +8,7 @@ Source: https://github.com/grpc/grpc/blob/master/doc/health-checking.md
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 
 import grpc
 from google.protobuf.message import Message
@@ -16,8 +16,7 @@ from grpc_health.v1 import health, health_pb2
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from longtail_bento.grpc_call import Call, Context, parsed
-
-Ready = Callable[[], Awaitable[bool]]
+from longtail_bento.readiness import Ready
 
 _WATCH_EVERY_S = 1.0
 _SERVING = health_pb2.HealthCheckResponse.SERVING

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from fastapi import FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, Response, StreamingResponse
+from fastapi.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
@@ -22,7 +22,7 @@ from longtail_bento.clock import LONGEST_DEADLINE_MS, Clock
 from longtail_bento.edge import Edge, headers_of, request_id_var, written_for
 from longtail_bento.embeddings_wire import EmbeddingsRequest, EmbeddingsResponse
 from longtail_bento.gate import Gate
-from longtail_bento.http_paths import KNOWN_METHODS, METHODS, path_of
+from longtail_bento.http_paths import BESIDE, KNOWN_METHODS, METHODS, path_of
 from longtail_bento.interaction_wire import (
     MAX_INTERACTIONS,
     DeleteRequest,
@@ -35,6 +35,7 @@ from longtail_bento.interaction_wire import (
 )
 from longtail_bento.openapi import openapi_document
 from longtail_bento.problem import problem, problem_of, refusal_of
+from longtail_bento.readiness import Ready
 from longtail_bento.release_overview import overview
 from longtail_bento.settings import ServiceSettings
 from longtail_bento.status import Status
@@ -51,7 +52,7 @@ from longtail_bento.wire import (
     SearchResponse,
     StreamEvent,
 )
-from longtail_client.errors import InvalidRequest, LongtailError, MalformedBody
+from longtail_client.errors import InvalidRequest, LongtailError, MalformedBody, ModelUnavailable
 from longtail_client.release_report import Thresholds
 
 _UNBUFFERED = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
@@ -115,6 +116,7 @@ class HttpDoor:
         gate = gate or Gate(settings)
         self._thresholds = Thresholds()
         self._answering: Answering | None = None
+        self._ready: Ready | None = None
         self.app = FastAPI(
             title="longtail",
             description="Recommendations from the long tail of a catalogue.",
@@ -147,9 +149,14 @@ class HttpDoor:
                 expose_headers=["Retry-After", "WWW-Authenticate", "X-Request-ID"],
             )
 
-    def open(self, answering: Answering) -> None:
-        """Begin to answer."""
-        self._answering = answering
+    def open(self, answering: Answering, ready: Ready) -> None:
+        """Begin to answer.
+
+        Args:
+            answering: What to answer from.
+            ready: Says whether an inference just went through.
+        """
+        self._answering, self._ready = answering, ready
 
     def _openapi(self) -> dict[str, Any]:
         if self._document is None:
@@ -237,16 +244,26 @@ class HttpDoor:
         async def index() -> dict[str, Any]:
             return {"service": "longtail", "release": self.answering.releases.live.name, "documentation": "/docs.json"}
 
+        @self.app.api_route("/livez", methods=list(BESIDE["/livez"]), include_in_schema=False)
+        async def alive() -> Response:
+            return PlainTextResponse("\n")
+
+        @self.app.api_route("/readyz", methods=list(BESIDE["/readyz"]), include_in_schema=False)
+        async def ready() -> Response:
+            if self._ready is None or not await self._ready():
+                raise ModelUnavailable("no inference of the live release goes through; is Triton there?")
+            return PlainTextResponse("\n")
+
         @self.app.get("/metrics", include_in_schema=False)
         async def counted() -> Response:
             return Response(await asyncio.to_thread(metrics.exposition), media_type=CONTENT_TYPE_LATEST)
 
         @self.app.api_route("/{path:path}", methods=list(KNOWN_METHODS), include_in_schema=False)
         async def elsewhere(path: str) -> None:
-            """Answer in our own words what BentoML would answer in its own."""
-            known = path_of(f"/{path}")
-            if known is not None:
-                methods = METHODS[known]
+            """Answer in our own words what FastAPI would answer in its own."""
+            known = path_of(f"/{path}") or f"/{path}"
+            methods = METHODS.get(known) or BESIDE.get(known)
+            if methods is not None:
                 expected = f"expected {' or '.join(methods)} on {known}"
                 raise HTTPException(405, expected, headers={"Allow": ", ".join(methods)})
             raise HTTPException(404, f"there is nothing at /{path[:80]}; see /docs.json")

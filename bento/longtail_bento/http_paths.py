@@ -19,6 +19,18 @@ METHODS: Mapping[str, tuple[str, ...]] = {
 }
 """The API, by path."""
 
+BESIDE: Mapping[str, tuple[str, ...]] = {
+    "/": ("GET",),
+    "/livez": ("GET", "HEAD"),
+    "/readyz": ("GET", "HEAD"),
+    "/metrics": ("GET",),
+    "/docs.json": ("GET",),
+}
+"""What stands beside the API, by path."""
+
+PROBES = ("/livez", "/readyz")
+"""Asked by what runs the service: they need no key and no place, and are neither counted nor logged."""
+
 KNOWN_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 """What HTTP has beside; a request with one of these gets an answer of ours."""
 

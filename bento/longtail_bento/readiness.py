@@ -9,6 +9,9 @@ from collections.abc import Awaitable, Callable
 from longtail_bento.releases import LiveRelease
 from longtail_client.errors import LongtailError
 
+Ready = Callable[[], Awaitable[bool]]
+"""Says whether an inference just went through."""
+
 _PROBE_TEXT = "is anybody there"
 _PROBE_TIMEOUT_S = 5.0
 _PROBE_AGE_S = 1.0

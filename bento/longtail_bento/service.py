@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gc
 import os
+from typing import Any
 
 import bentoml
 
 from longtail_bento import access_log
 from longtail_bento.answering import Answering
+from longtail_bento.edge import App, Receive, Scope, Send
 from longtail_bento.forgetting import Forgetting
 from longtail_bento.gate import Gate
 from longtail_bento.grpc_server import GrpcDoor
@@ -37,7 +39,6 @@ grpc_door = GrpcDoor(settings, gate)
     logging={"access": {"enabled": False}},
     metrics={"enabled": False},
 )
-@bentoml.asgi_app(door.app, path="/")
 class Longtail:
     """One worker."""
 
@@ -64,8 +65,8 @@ class Longtail:
         self._forgetting = Forgetting(self._releases, self._interactions)
         await self._forgetting.start()
         answering = Answering(self._releases, self._interactions, self._trials)
-        door.open(answering)
-        await grpc_door.start(answering, self.__is_ready__)
+        door.open(answering, self._readiness)
+        await grpc_door.start(answering, self._readiness)
         gc.collect()
         gc.freeze()  # what lives as long as the process need not be looked through again
 
@@ -79,6 +80,20 @@ class Longtail:
         await self._interactions.close()
         await self._transport.close()
 
-    async def __is_ready__(self) -> bool:
-        """Ready means: an inference of the live release went through within the last second, and its vectors fit."""
-        return await self._readiness()
+
+class _Front:
+    """Has the door answer every HTTP request; BentoML's own paths would need no key, and carry no request id.
+
+    Args:
+        app: BentoML's app, which starts and stops the worker.
+    """
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        answering: Any = door.app if scope["type"] == "http" else self._app
+        await answering(scope, receive, send)
+
+
+Longtail.add_asgi_middleware(_Front)  # type: ignore[attr-defined]

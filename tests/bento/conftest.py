@@ -240,8 +240,12 @@ async def answering(stage: Stage) -> AsyncIterator[Answering]:
 @pytest.fixture
 async def client(stage: Stage, answering: Answering) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the HTTP door, in this process."""
+
+    async def ready() -> bool:
+        return not stage.transport.down
+
     door = HttpDoor(stage.settings)
-    door.open(answering)
+    door.open(answering, ready)
     transport = httpx.ASGITransport(app=door.app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://longtail") as opened:
         yield opened
@@ -257,7 +261,7 @@ async def doors(stage: Stage, answering: Answering) -> AsyncIterator[Doors]:
     grpc_door = GrpcDoor(stage.settings.model_copy(update={"grpc_port": 0}))
     grpc_port = await grpc_door.start(answering, ready)
     http_door = HttpDoor(stage.settings)
-    http_door.open(answering)
+    http_door.open(answering, ready)
     server = uvicorn.Server(uvicorn.Config(http_door.app, host="127.0.0.1", port=0, lifespan="off", log_config=None))
     serving = asyncio.create_task(server.serve())
     await until(lambda: server.started)

@@ -395,3 +395,25 @@ async def test_a_filter_that_is_none_is_a_problem_that_names_it(
     for path, body in (("/recommend", GOOD), ("/recommend/stream", GOOD), ("/search", {"text": "space"})):
         response = await client.post(path, json={**body, "filter": filter_})
         assert problem(response, 422)["field"] == field
+
+
+async def test_ready_while_an_inference_goes_through_and_alive_always(client: httpx.AsyncClient, stage: Any) -> None:
+    for path in ("/livez", "/readyz"):
+        assert (await client.get(path)).status_code == (await client.head(path)).status_code == 200
+    stage.transport.down = True
+    assert (await client.get("/livez")).status_code == 200
+    away = await client.get("/readyz", headers={"x-request-id": "probe-1"})
+    assert problem(away, 503)["type"] == "urn:longtail:problem:model-unavailable"
+    assert (away.headers["retry-after"], away.headers["x-request-id"]) == ("2", "probe-1")
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/schema.json", "/static_content/index.html"])
+async def test_what_bentoml_would_answer_is_not_there(client: httpx.AsyncClient, path: str) -> None:
+    problem(await client.get(path), 404)
+
+
+@pytest.mark.parametrize("path", ["/", "/livez", "/readyz", "/metrics", "/docs.json"])
+async def test_what_stands_beside_the_api_is_read_only(client: httpx.AsyncClient, path: str) -> None:
+    response = await client.post(path)
+    problem(response, 405)
+    assert "GET" in response.headers["allow"]

@@ -34,6 +34,14 @@ async def test_every_path_asks_for_a_key(path: str) -> None:
         assert good.status_code == 422
 
 
+@pytest.mark.parametrize(
+    ("path", "status"), [("/docs.json", 200), ("/livez", 200), ("/readyz", 503), ("/metrics", 401)]
+)
+async def test_probes_and_the_documentation_need_no_key_and_no_place(path: str, status: int) -> None:
+    async with client(api_keys=KEY) as caller:
+        assert (await caller.get(path)).status_code == status
+
+
 async def test_pages_of_other_origins_are_refused_by_default() -> None:
     async with client() as caller:
         response = await caller.post("/encode", json={}, headers={"origin": SHOP})

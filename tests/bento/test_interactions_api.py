@@ -18,6 +18,10 @@ from longtail_bento.release_set import ReleaseSet
 from longtail_bento.trials import Trials
 
 
+async def always() -> bool:
+    return True
+
+
 @pytest.fixture
 async def client(settings: Any, transport: Any, database_url: str) -> AsyncIterator[httpx.AsyncClient]:
     door = HttpDoor(settings)
@@ -29,7 +33,7 @@ async def client(settings: Any, transport: Any, database_url: str) -> AsyncItera
         if releases.live.is_sound:
             break
         await asyncio.sleep(0.01)
-    door.open(Answering(releases, store, Trials(settings, releases, store)))
+    door.open(Answering(releases, store, Trials(settings, releases, store)), always)
     asgi = httpx.ASGITransport(app=door.app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=asgi, base_url="http://longtail") as opened:
         yield opened
@@ -228,7 +232,7 @@ async def test_a_database_that_is_away_is_a_503_and_the_rest_goes_on(
     releases = ReleaseSet(settings, transport)
     await releases.start()
     door = HttpDoor(settings)
-    door.open(Answering(releases, store, Trials(settings, releases, store)))
+    door.open(Answering(releases, store, Trials(settings, releases, store)), always)
     asgi = httpx.ASGITransport(app=door.app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=asgi, base_url="http://longtail") as client:
         postgres.stop()

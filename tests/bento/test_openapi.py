@@ -23,6 +23,11 @@ from longtail_bento.settings import ServiceSettings
 from longtail_bento.trials import Trials
 from longtail_client.testing import FakeTransport
 
+
+async def always() -> bool:
+    return True
+
+
 KEY = "a-key-for-the-fuzzer-only"
 STARTED_WITHIN_S = 120.0
 NOW_S = 1_800_000_000
@@ -58,7 +63,7 @@ class ServedDoor:
         await releases.start()
         await releases.live.compare(timeout_s=30.0)
         door = HttpDoor(self._settings)
-        door.open(Answering(releases, store, Trials(self._settings, releases, store)))
+        door.open(Answering(releases, store, Trials(self._settings, releases, store)), always)
         self._server = uvicorn.Server(uvicorn.Config(door.app, port=self._settings.port, log_level="error", ws="none"))
         await self._server.serve()
         await releases.stop()

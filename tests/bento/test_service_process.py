@@ -93,6 +93,12 @@ def test_logs_and_metrics_name_paths_and_nobody(service: ServiceProcess) -> None
         metrics = client.get("/metrics").text
     httpx.get(f"{service.url}/users/eve-the-user/interactions")
     assert httpx.get(f"{service.url}/livez").status_code == 200
+    away = httpx.get(f"{service.url}/readyz", timeout=30.0)
+    assert (away.status_code, away.headers["content-type"]) == (503, "application/problem+json")
+    assert away.headers["retry-after"]
+    assert away.json()["request_id"] == away.headers["x-request-id"]
+    for path in ("healthz", "schema.json", "static_content/"):
+        assert httpx.get(f"{service.url}/{path}").status_code == 401
     text = service.log_path.read_text()
     lines = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
     assert [(line["method"], line["path"], line["status"]) for line in lines] == [
@@ -101,6 +107,7 @@ def test_logs_and_metrics_name_paths_and_nobody(service: ServiceProcess) -> None
         ("GET", "other", 404),
         ("GET", "other", 200),
         ("GET", "/users/{user_id}/interactions", 401),
+        *[("GET", "other", 401)] * 3,
     ]
     assert lines[0]["request_id"] == "mine"
     for said in (text, metrics):
