@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationInfo, field_validator
 
 from longtail_bento.domain import Interaction
-from longtail_bento.json_exact import WHOLE
+from longtail_bento.json_exact import NO_NUL, WHOLE
 from longtail_client.calls import Kind
 
 MAX_INTERACTIONS = 10_000
@@ -18,7 +18,7 @@ MAX_INTERACTIONS = 10_000
 CLOCK_SKEW_S = 60
 """Seconds that a caller's clock may be ahead of ours."""
 
-StoredId = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00]+$")]
+StoredId = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=NO_NUL)]
 """Any text that both databases can store."""
 
 _WEIGHT_BY_KIND: dict[str, Any] = {

@@ -16,3 +16,6 @@ WHOLE = BeforeValidator(_whole)
 
 NOT_BLANK = r"[^\t-\r\u001c-\u0020\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ufeff]"
 r"""Matches a text that holds more than spaces. Of \S each dialect of regular expressions has its own idea."""
+
+NO_NUL = r"^[^\x00]+$"
+"""Matches a text that both databases can store."""

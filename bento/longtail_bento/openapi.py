@@ -42,7 +42,7 @@ def openapi_document(app: FastAPI, *, asks_for_keys: bool) -> dict[str, Any]:
             if not asks_for_keys:
                 del operation["responses"]["401"]
             if "requestBody" not in operation:
-                for status in ("400", "408", "413", "415"):
+                for status in ("400", "415"):
                     operation["responses"].pop(status, None)
             for status, response in operation["responses"].items():
                 response["headers"] = _HEADERS | _MORE_HEADERS.get(status, {})

@@ -5,14 +5,17 @@ Source: RFC 9457.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from longtail_bento.status import Status, status_of
-from longtail_client.errors import InvalidRequest, LongtailError, Unavailable
+from longtail_client.errors import DatabaseUnavailable, InvalidRequest, LongtailError, Unavailable
 from longtail_client.problem import type_of
 
 UNKNOWN = Status(500, "INTERNAL", "Something went wrong")
+
+_log = logging.getLogger("longtail")
 
 _PARTS = ("body", "query", "path")
 """Parts of an HTTP request; a field is called by its name alone."""
@@ -21,7 +24,11 @@ _PARTS = ("body", "query", "path")
 def problem_of(error: LongtailError, request_id: str) -> dict[str, Any]:
     """Write an error as a problem document."""
     field = getattr(error, "field", None)
-    document = problem(status_of(error), type(error).__name__, str(error), request_id, field)
+    detail = str(error)
+    if isinstance(error, DatabaseUnavailable):  # what its driver says names its address and its user
+        _log.warning("request %s failed: %s", request_id, error)
+        detail = "the database of interactions does not answer"
+    document = problem(status_of(error), type(error).__name__, detail, request_id, field)
     return {**document, "retry_after_s": error.retry_after_s} if isinstance(error, Unavailable) else document
 
 

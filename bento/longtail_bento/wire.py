@@ -9,12 +9,13 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 from longtail_bento.clock import LONGEST_DEADLINE_MS
 from longtail_bento.domain import Interaction
 from longtail_bento.flow.filtering import MAX_CONDITIONS, MAX_DEPTH, check_filter
-from longtail_bento.json_exact import NOT_BLANK, WHOLE
+from longtail_bento.json_exact import NO_NUL, NOT_BLANK, WHOLE
 from longtail_bento.measured import Measured
 from longtail_client.calls import Priority
 from longtail_client.release_report import ReleaseReport
 
 _Id = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+_UserId = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=NO_NUL)]
 _Sentence = Annotated[str, StringConstraints(min_length=1, max_length=300, pattern=NOT_BLANK)]
 _Text = Annotated[str, StringConstraints(min_length=1, max_length=4000, pattern=NOT_BLANK)]
 
@@ -75,7 +76,7 @@ class DescribeRequest(_Request):
 
     model_config = ConfigDict(json_schema_extra=_taste_schema("steer"))
 
-    user_id: _Id | None = Field(default=None, description="A user whose interactions are stored.")
+    user_id: _UserId | None = Field(default=None, description="A user whose interactions are stored.")
     history: list[HistoryItem] | None = Field(
         default=None, max_length=1000, description="Interactions instead of a user, oldest first."
     )

@@ -13,7 +13,7 @@ from longtail_bento.edge import Edge, headers_of, request_id_var
 from longtail_bento.gate import Gate
 from longtail_bento.problem import problem_of
 from longtail_bento.settings import ServiceSettings
-from longtail_client.errors import InvalidRequest, ModelUnavailable, Overloaded, Unauthenticated
+from longtail_client.errors import DatabaseUnavailable, InvalidRequest, ModelUnavailable, Overloaded, Unauthenticated
 
 BODY_TIMEOUT_S = 0.1
 
@@ -137,6 +137,13 @@ def test_an_error_is_written_with_its_kind_and_headers(error: Any, kind: str, he
     assert document["detail"] == str(error)
     assert document.get("field") == getattr(error, "field", None)
     assert headers_of(error) == headers
+
+
+def test_callers_are_not_told_where_the_database_is(caplog: pytest.LogCaptureFixture) -> None:
+    error = DatabaseUnavailable("the database of interactions does not answer: connection to 10.1.2.3 failed")
+    assert problem_of(error, "r-7")["detail"] == "the database of interactions does not answer"
+    assert "r-7" in caplog.text
+    assert "10.1.2.3" in caplog.text
 
 
 async def test_an_error_before_the_answer_is_a_problem() -> None:

@@ -128,6 +128,7 @@ BAD_FIELDS = [
     ({"user_id": 196}, 422, "user_id"),
     ({"user_id": "ada", "k": 0}, 422, "k"),
     ({"user_id": "ada", "k": 10_000}, 422, "k"),
+    ({"user_id": "a\0da"}, 422, "user_id"),
     ({"user_id": "ada", "k": "5"}, 422, "k"),
     ({"user_id": "ada", "k": 5.5}, 422, "k"),
     ({"user_id": "ada", "k": True}, 422, "k"),
@@ -265,7 +266,7 @@ async def test_half_a_character_is_a_callers_error(client: httpx.AsyncClient, pa
     await still_answers(client)
 
 
-@pytest.mark.parametrize("text", ["\x00", "'; DROP TABLE interactions; --", "🎬 日本", "<|im_end|>", "%s%n", "../etc"])
+@pytest.mark.parametrize("text", ["'; DROP TABLE interactions; --", "🎬 日本", "<|im_end|>", "%s%n", "../etc"])
 async def test_odd_ids_are_only_unknown(client: httpx.AsyncClient, text: str) -> None:
     assert problem(await client.post("/recommend", json={"user_id": text}), 404)["field"] == "user_id"
     document = problem(await client.post("/recommend", json={"history": [{"item_id": text}]}), 404)

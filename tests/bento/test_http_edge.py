@@ -77,6 +77,7 @@ async def test_the_documentation_says_whether_a_key_is_needed(keys: str | None) 
             problems = {status: each for status, each in operation["responses"].items() if status >= "400"}
             assert all(set(each["content"]) == {"application/problem+json"} for each in problems.values())
             assert "Retry-After" in problems["429"]["headers"]
+            assert {"408", "413"} <= set(problems)  # a body is read where none is looked at
 
 
 @pytest.mark.parametrize(
