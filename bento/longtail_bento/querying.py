@@ -10,7 +10,7 @@ from longtail_bento.clock import Clock
 from longtail_bento.describing import MODEL_FAILURES, PRIORITIES
 from longtail_bento.domain import Description, History, Query, QuerySource, Rows
 from longtail_bento.flow.interests import find_interests
-from longtail_bento.flow.negation import read_wish
+from longtail_bento.flow.negation import read_wishes
 from longtail_bento.releases import LiveRelease
 from longtail_bento.wire import RecommendRequest
 from longtail_client.contract import Vector
@@ -27,8 +27,7 @@ async def worded_queries(
     A wish becomes a query for what it wants and an aversion for each thing that it does not want.
     """
     worded: list[tuple[QuerySource, str, str]] = [("description", each.text, each.text) for each in descriptions]
-    for sentence in request.steer:
-        wish = read_wish(sentence)
+    for sentence, wish in zip(request.steer, read_wishes(request.steer), strict=True):
         worded += [("steer", sentence, wish.wanted)] if wish.wanted else []
         worded += [("aversion", sentence, unwanted) for unwanted in wish.unwanted]
     if not worded:

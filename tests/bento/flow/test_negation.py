@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from longtail_bento.flow.negation import read_wish
+from longtail_bento.flow.negation import Wish, read_wish, read_wishes
 
 READ: list[tuple[str, str, tuple[str, ...]]] = [
     ("a quiet drama", "a quiet drama", ()),
@@ -31,7 +31,32 @@ READ: list[tuple[str, str, tuple[str, ...]]] = [
     ("avoid anything with Tom Cruise", "", ("Tom Cruise",)),
     ("I can't stand slapstick", "", ("slapstick",)),
     ("neither blood nor guns", "", ("blood", "guns")),
+    ("comedies are not for me", "", ("comedies",)),
+    ("Comedy isn't for me", "", ("Comedy",)),
+    ("comedy is not my thing", "", ("comedy",)),
+    ("westerns aren’t what I want", "", ("westerns",)),
+    ("war films don't interest me", "", ("war films",)),
+    ("musicals do nothing for me, a thriller please", "a thriller please", ("musicals",)),
+    ("horror bores me", "", ("horror",)),
+    ("slapstick is boring", "", ("slapstick",)),
+    ("comedies: no thanks", "", ("comedies",)),
+    ("comedy? no thanks", "", ("comedy",)),
+    ("no thanks to musicals", "", ("musicals",)),
+    ("a thriller, but gore is not my cup of tea", "a thriller", ("gore",)),
+    ("horror, war films and musicals are not for me", "", ("horror", "war films", "musicals")),
+    ("stop showing me comedies", "", ("comedies",)),
+    ("leave out comedies", "", ("comedies",)),
+    ("keep vampires out", "", ("vampires",)),
+    ("enough comedies", "", ("comedies",)),
+    ("I've had enough of superheroes", "", ("superheroes",)),
+    ("I'm over zombies", "", ("zombies",)),
+    ("not into westerns", "", ("westerns",)),
+    ("anything that isn't a musical", "", ("musical",)),
     # What only looks like negation.
+    ("a comedy that is not too long", "a comedy that is", ("long",)),
+    ("a film that isn't boring", "a film that isn't boring", ()),
+    ("something that is good enough to cry", "something that is good enough to cry", ()),
+    ("keep me out of the city", "keep me out of the city", ()),
     ("not only westerns", "not only westerns", ()),
     ("nothing but comedies", "nothing but comedies", ()),
     ("something dark, not without humour", "something dark, not without humour", ()),
@@ -42,7 +67,6 @@ READ: list[tuple[str, str, tuple[str, ...]]] = [
     ("the notebook", "the notebook", ()),
     ("no", "no", ()),
     # What it does not read.
-    ("horror bores me", "horror bores me", ()),
     ("ohne Horror", "ohne Horror", ()),
 ]
 
@@ -60,3 +84,26 @@ def test_any_sentence_is_read_into_parts_of_itself(sentence: str) -> None:
     for part in wish.unwanted:
         assert part.split()
         assert all(word in sentence for word in part.split())
+
+
+@pytest.mark.parametrize(
+    ("sentences", "unwanted"),
+    [
+        (["no westerns", "a western"], [(), ()]),
+        (["a western", "no westerns"], [(), ("westerns",)]),
+        (["no comedies or gore", "a light comedy"], [("gore",), ()]),
+        (["no horror", "a quiet drama"], [("horror",), ()]),
+        (["no war films", "a war film", "no war films"], [(), (), ("war films",)]),
+        ([], []),
+    ],
+)
+def test_a_later_wish_takes_back_what_an_earlier_one_did_not_want(
+    sentences: list[str], unwanted: list[tuple[str, ...]]
+) -> None:
+    assert [wish.unwanted for wish in read_wishes(sentences)] == unwanted
+
+
+def test_wishes_that_do_not_meet_are_read_one_by_one() -> None:
+    sentences = ["no horror", "a drama without war", "something of the 1960s"]
+    assert read_wishes(sentences) == [read_wish(sentence) for sentence in sentences]
+    assert read_wishes(["no horror"]) == [Wish("", ("horror",))]
