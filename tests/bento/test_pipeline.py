@@ -193,6 +193,15 @@ async def test_what_a_wish_does_not_want_goes_to_the_back(stage: Any) -> None:
     assert wish[0] == "western"
 
 
+async def test_a_later_wish_brings_back_what_an_earlier_one_declined(stage: Any) -> None:
+    wish = "western about space and m"
+    plain = await recommend(stage, user_id="bob", k=16, descriptions=0, steer=[wish])
+    lifted = await recommend(stage, user_id="bob", k=16, descriptions=0, steer=["no westerns", wish])
+    assert ids(lifted) == ids(plain)
+    declined = await recommend(stage, user_id="bob", k=16, descriptions=0, steer=[wish, "no westerns"])
+    assert ids(declined) != ids(plain)
+
+
 async def test_an_aversion_alone_searches_away_from_it(stage: Any) -> None:
     answer = await recommend(stage, steer=["no horror about space"], descriptions=0, k=4, explain=True)
     assert "horror" not in genres(answer)

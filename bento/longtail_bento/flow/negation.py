@@ -16,7 +16,8 @@ from dataclasses import dataclass
 
 _NO_CUE = re.compile(
     r"\b(?:not only|not just|not merely|not necessarily|no matter|no doubt|no problem|no wonder|nothing but|not without"
-    r"|can(?:no|')t (?:get enough of|wait)|can not get enough of|why not|no less than|not bad)\b"
+    r"|can(?:no|')t (?:get enough of|wait)|can not get enough of|why not|no less than|not bad|not enough"
+    r"|non-(?:fiction|stop|linear|binary|human))\b|^this is (?:not|no)\b"
 )
 _CUE = re.compile(
     r"\b(?:"
@@ -25,8 +26,9 @@ _CUE = re.compile(
     r"|care|for|any|anything|be|have|bring|suggest|more))*"
     r"|i(?: really)? (?:hate|dislike|loathe|detest)"
     r"|no (?:thanks|thank you) to|stop (?:showing|recommending|suggesting|giving|sending)(?: me)?"
-    r"|(?:i'm|i am|im)(?: so| totally| completely)? (?:over|done with)"
-    r"|(?:i've|i have) had enough of|^enough(?: of)?|leave out|keep out|hold the"
+    r"|(?:i'm|i am|im)(?: so| totally| completely)? (?:over(?! (?:\d|the moon|here|there))|done with)|^done with"
+    r"|(?:i've|i have) had enough of|^enough(?: of)?(?! [^,;:.!?\n]* to\b)|leave out|keep out"
+    r"|(?:^|(?<=, )|(?<=\bbut )|(?<=\band )|(?<=\bplease ))hold the|non-(?P<one>\w[\w'-]*)"
     r"|(?:anything|something|one|ones) (?:that|which) (?:isn't|aren't)"
     r"|(?:no more|enough of|(?:sick|tired|bored|weary) of|anything but|anything except|other than"
     r"|instead of|rather than|except(?: for)?|apart from|free of|free from|avoid(?:ing)?|skip|exclude|excluding"
@@ -39,17 +41,20 @@ _END = re.compile(
     r"|\band(?= (?:more|something|some|lots|plenty|with|i|i'd|let|give|show|maybe|preferably|rather|make|set|from)\b)"
 )
 _LEADING = re.compile(
-    r"^(?:(?:another|an|a|the|any|anything|more|too|very|that|which|who|is|are|was|much|many|so|in the mood for|with|of"
-    r"|about|to|one of|those|these|kind of|sort of|by|into|(?:big )?fan of|keen on|fond of|interested in|big on|all)"
+    r"^(?:(?:another|an|a|the|any|anything|more|too|very|really|that|which|who|is|are|was|much|many|so"
+    r"|in the mood for|with|of|about|to|one of|those|these|kind of|sort of|by|into"
+    r"|(?:big )?fan of|keen on|fond of|interested in|big on|all)"
     r"\b\s*)+"
 )
 _TURNED_DOWN = re.compile(
-    r"(?:^|(?<=[,;:.!?\n(–—])|(?<=\bbut )|(?<=\band ))\s*(?=\S)(?:(?:but|and|also) )?"
-    r"(?P<thing>(?:(?:[\w'-]+(?: [\w'-]+)?, )+[\w' -]+,? (?:and|or) )?[^,;:.!?()\n–—]{2,80}?)(?:"
-    r"(?: (?:is|are|was|were)(?: really| just| simply| definitely)? not| isn't| aren't| ain't)"
+    r"(?:^|(?<=[,;:.!?\n(–—])|(?<=\bbut )|(?<=\band )|(?<=\bbecause )|(?<=\bsince ))\s*(?=\S)(?:(?:but|and|also) )?"
+    r"(?P<thing>(?:(?:[\w'-]+(?: [\w'-]+)?, )+[\w' -]+,? (?:and|or) )?"
+    r"(?:(?!\b(?:because|since)\b)[^,;:.!?()\n–—]){2,80}?)(?:"
+    r"(?:(?: (?:is|are|was|were)|'s)(?: really| just| simply| definitely)? not| isn't| aren't| ain't)"
     r"(?: really| quite| at all)? (?:for me|(?:to )?my (?:thing|taste|style|cup of tea)"
     r"|what i(?:'m| am)? (?:want|like|need|enjoy|after|looking for))\b"
-    r"| (?:do not|don't|dont|does not|doesn't)(?: really)? (?:interest|appeal to|excite|work for|do it for)(?: me)?\b"
+    r"| (?:do not|don't|dont|does not|doesn't)(?: really)?"
+    r" (?:interest|appeal to|excite|work for|do (?:it|anything|much) for)(?: me)?\b"
     r"| (?:does|do) nothing for me\b"
     r"| bores? me\b"
     r"| (?:is|are)(?: so| too| very| really| just)? (?:boring|dull)\b"
@@ -106,9 +111,9 @@ def read_wish(sentence: str) -> Wish:
     place = 0
     while (cue := _next_cue(text, place, shielded)) is not None:
         end = _END.search(text, cue.end())
-        stop = end.start() if end else len(text)
+        first, stop = cue.span("one") if cue["one"] else (cue.end(), end.start() if end else len(text))
         kept.append(sentence[place : cue.start()])
-        unwanted.extend(_things(sentence[cue.end() : stop]))
+        unwanted.extend(_things(sentence[first:stop]))
         place = stop
     kept.append(sentence[place:])
     if not unwanted:
@@ -173,7 +178,7 @@ def _tidied(rest: str) -> str:
     rest = re.sub(r"\s+(?=[,;:.!?])", "", " ".join(rest.split()))
     rest = re.sub(r"([,;:])[,;:]+", r"\1", rest)
     rest = re.sub(r"^(?:[\s,;:.!?–—-]|(?:and|but)\b)+", "", rest, flags=re.IGNORECASE)
-    return re.sub(r"(?:[\s,;:.!?–—-]|\b(?:and|but))+$", "", rest, flags=re.IGNORECASE)
+    return re.sub(r"(?:[\s,;:.!?–—-]|\b(?:and|but|because|since))+$", "", rest, flags=re.IGNORECASE)
 
 
 def _length(match: re.Match[str] | None) -> int:
