@@ -15,6 +15,8 @@ T = TypeVar("T")
 LONGEST_DEADLINE_MS = 60_000
 """What a request may ask for."""
 
+MORE_TIME = "allow more with deadline_ms"
+
 _abandoned: set[asyncio.Task[Any]] = set()
 
 
@@ -26,7 +28,7 @@ class Clock:
         remedy: What the caller may do when they do not suffice.
     """
 
-    def __init__(self, budget_ms: float, *, remedy: str = "allow more with deadline_ms") -> None:
+    def __init__(self, budget_ms: float, *, remedy: str = MORE_TIME) -> None:
         self._remedy = remedy
         self._start_s = time.monotonic()
         self._budget_ms = budget_ms

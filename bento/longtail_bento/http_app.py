@@ -18,7 +18,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from longtail_bento import metrics
 from longtail_bento.answering import Answering
-from longtail_bento.clock import LONGEST_DEADLINE_MS, Clock
+from longtail_bento.clock import LONGEST_DEADLINE_MS, MORE_TIME, Clock
 from longtail_bento.edge import Edge, headers_of, request_id_var, written_for
 from longtail_bento.embeddings_wire import EmbeddingsRequest, EmbeddingsResponse
 from longtail_bento.gate import Gate
@@ -54,6 +54,9 @@ from longtail_bento.wire import (
 )
 from longtail_client.errors import InvalidRequest, LongtailError, MalformedBody, ModelUnavailable
 from longtail_client.release_report import Thresholds
+
+_AGAIN = "try again; to ask the same twice is safe"
+"""What to do where a request can name no deadline and changes nothing the second time."""
 
 _UNBUFFERED = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 _EVENT_STREAM: dict[int | str, dict[str, Any]] = {
@@ -170,8 +173,8 @@ class HttpDoor:
             raise RuntimeError("the service answers before it has started")
         return self._answering
 
-    def _clock(self, deadline_ms: int | None = None) -> Clock:
-        return Clock(deadline_ms or self._settings.default_deadline_ms)
+    def _clock(self, deadline_ms: int | None = None, *, remedy: str = MORE_TIME) -> Clock:
+        return Clock(deadline_ms or self._settings.default_deadline_ms, remedy=remedy)
 
     def _add_routes(self) -> None:
         @self.app.post("/recommend", response_model_exclude_none=True)
@@ -214,26 +217,25 @@ class HttpDoor:
         @self.app.post("/v1/embeddings")
         async def embeddings(request: EmbeddingsRequest) -> EmbeddingsResponse:
             """Embed texts with the live release's encoder, as OpenAI's clients ask for it."""
-            clock = Clock(
-                LONGEST_DEADLINE_MS, remedy="send fewer texts at a time"
-            )  # their clients set no deadline here
+            # Who speaks OpenAI's protocol can name no deadline.
+            clock = Clock(LONGEST_DEADLINE_MS, remedy="send fewer texts at a time")
             return await self.answering.embeddings(request, clock)
 
         @self.app.post("/interactions")
         async def record(request: RecordRequest) -> RecordResponse:
             """Record what users did; the next answer reflects it, and nothing that is acknowledged is lost."""
-            return await self.answering.record(request, self._clock())
+            return await self.answering.record(request, self._clock(remedy=_AGAIN))
 
         @self.app.get("/users/{user_id:path}/interactions", response_model_exclude_none=True)
         async def list_interactions(user_id: StoredId, page: Annotated[_PageQuery, Query()]) -> ListResponse:
             """Read a user's interactions, a page at a time."""
             request = ListRequest(user_id=user_id, **page.model_dump())
-            return await self.answering.list_interactions(request, self._clock())
+            return await self.answering.list_interactions(request, self._clock(remedy=_AGAIN))
 
         @self.app.delete("/users/{user_id:path}/interactions")
         async def delete_interactions(user_id: StoredId) -> DeleteResponse:
             """Delete all of a user's interactions; they are then in no answer any more."""
-            return await self.answering.delete_interactions(DeleteRequest(user_id=user_id), self._clock())
+            return await self.answering.delete_interactions(DeleteRequest(user_id=user_id), self._clock(remedy=_AGAIN))
 
         @self.app.get("/release")
         async def release() -> ReleasesResponse:

@@ -67,8 +67,9 @@ async def test_a_slow_database_is_not_waited_for(doors: Any, database_url: str, 
         with locked(database_url):
             for call in calls:
                 begun_s = time.monotonic()
-                with pytest.raises(DeadlineExceeded):
+                with pytest.raises(DeadlineExceeded) as late:
                     await call()
+                assert door == "grpc" or "deadline_ms" not in str(late.value), "these calls can name none"
                 assert (time.monotonic() - begun_s) * 1000 < DEADLINE_MS + 3 * LATE_BY_MS
         assert (await longtail.record_interactions(interactions=[EVENT])).new == 1
         assert len((await longtail.list_interactions(user_id="ada")).interactions) == 2
